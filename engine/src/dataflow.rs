@@ -1,0 +1,171 @@
+//! The planned application: which operators there are and how they are connected. A value; building
+//! one runs nothing.
+//!
+//! ```text
+//!   source JOBS ──► filter ──► project ──┐
+//!                                        ├──► join ──► project ──► sink COMPANY_JOBS
+//!   source COMPANIES ────────────────────┘
+//! ```
+//!
+//! Nodes are in topological order: a node's inputs come before it. A node may feed several others, so
+//! pumps, views and sinks over one stream share its decoding, and equal subplans share their state.
+
+use std::fmt;
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+
+use crate::error::Result;
+use crate::operators::Operator;
+use crate::watermark::Watermarks;
+
+/// The index of a node in its [`Dataflow`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct NodeId(pub usize);
+
+/// A planned application.
+#[derive(Debug, Clone, Default)]
+pub struct Dataflow {
+    /// The nodes; each one's inputs come before it.
+    pub nodes: Vec<Node>,
+}
+
+/// One step of the dataflow.
+#[derive(Debug, Clone)]
+pub struct Node {
+    /// The pump, view, sink or query it belongs to: where its errors are reported.
+    pub owner: Arc<str>,
+    /// The columns of its output.
+    pub schema: SchemaRef,
+    /// Whether its output can retract rows, and so carries weights.
+    pub updating: bool,
+    /// The nodes it reads.
+    pub inputs: Vec<NodeId>,
+    /// What it does.
+    pub kind: NodeKind,
+}
+
+/// What a node does.
+#[derive(Debug, Clone)]
+pub enum NodeKind {
+    /// Takes in the rows of a stream.
+    Source(SourceNode),
+    /// Takes in the rows of `error_stream`: what the other nodes set aside in earlier epochs.
+    ErrorStream,
+    /// Takes in a table, whole, before any stream moves.
+    Table(TableNode),
+    /// Computes.
+    Operator(Arc<dyn OperatorSpec>),
+    /// Hands its input to the sink of this name.
+    Sink(String),
+}
+
+/// The columns of a stream the dataflow reads, and how its time goes.
+#[derive(Debug, Clone)]
+pub struct SourceNode {
+    /// The stream's name in the catalog.
+    pub stream: String,
+    /// The columns read, as indices into the stream's schema; the node's schema is in this order.
+    pub projection: Vec<usize>,
+    /// Where `ROWTIME` is in the node's schema. It is always read.
+    pub rowtime: usize,
+    /// The other columns of the node's schema that hold the same time as `ROWTIME`.
+    pub time_columns: Vec<usize>,
+    /// What order rows come in.
+    pub order: TimeOrder,
+}
+
+/// In what order the times of one source partition come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TimeOrder {
+    /// Made non-decreasing: a row with an earlier time gets the time of the row before it. Partitions
+    /// that are idle follow the clock.
+    Arrival,
+    /// Made non-decreasing as well, but the time is the record's own: idle partitions stand still.
+    Ascending,
+    /// Out of order by at most this many milliseconds; what is older is late.
+    Bounded(i64),
+}
+
+/// The columns of a table the dataflow reads.
+#[derive(Debug, Clone)]
+pub struct TableNode {
+    /// The table's name in the catalog.
+    pub table: String,
+    /// The columns read, as indices into its declared columns.
+    pub projection: Vec<usize>,
+}
+
+/// How an operator wants the rows of an input spread over the lanes that work in parallel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Distribution {
+    /// As they come.
+    Any,
+    /// Equal values of these columns on the same lane.
+    Hash(Vec<usize>),
+    /// Every row on every lane.
+    Broadcast,
+    /// All rows on the first lane.
+    Single,
+}
+
+/// What `EXPLAIN` says of an operator.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Explanation {
+    /// What it does: keys, predicates, expressions.
+    pub detail: String,
+    /// What it keeps between epochs; empty for a stateless operator.
+    pub keeps: String,
+    /// What frees it; empty where nothing does and the state grows for ever.
+    pub freed_by: String,
+}
+
+/// An operator as planned: builds the running ones.
+pub trait OperatorSpec: fmt::Debug + Send + Sync {
+    /// The operator's name, as in `EXPLAIN`.
+    fn name(&self) -> &'static str;
+
+    /// What it does and what it keeps.
+    fn explain(&self) -> Explanation;
+
+    /// How it wants input number `input` spread.
+    fn distribution(&self, input: usize) -> Distribution;
+
+    /// The watermarks of its output, given those of its inputs. Pure: the planner asks it as well, to
+    /// learn which columns keep a watermark.
+    fn watermarks(&self, inputs: &[Watermarks]) -> Watermarks;
+
+    /// A fresh operator for one lane, with no state.
+    ///
+    /// # Errors
+    ///
+    /// When DataFusion refuses an expression it planned itself: our bug.
+    fn build(&self) -> Result<Box<dyn Operator>>;
+}
+
+impl Dataflow {
+    /// Appends a node and returns its id.
+    pub fn push(&mut self, node: Node) -> NodeId {
+        self.nodes.push(node);
+        NodeId(self.nodes.len() - 1)
+    }
+
+    /// The node `id`.
+    pub fn node(&self, id: NodeId) -> &Node {
+        &self.nodes[id.0]
+    }
+
+    /// All ids with their nodes, inputs first.
+    pub fn iter(&self) -> impl Iterator<Item = (NodeId, &Node)> {
+        self.nodes.iter().enumerate().map(|(index, node)| (NodeId(index), node))
+    }
+
+    /// The operators that keep state which nothing frees.
+    pub fn unbounded_state(&self) -> Vec<(NodeId, Explanation)> {
+        let explained = self.iter().filter_map(|(id, node)| match &node.kind {
+            NodeKind::Operator(spec) => Some((id, spec.explain())),
+            _ => None,
+        });
+        explained.filter(|(_, e)| !e.keeps.is_empty() && e.freed_by.is_empty()).collect()
+    }
+}

@@ -1,0 +1,142 @@
+//! Rows that could not be processed.
+//!
+//! Nothing is dropped in silence: a bad or late row leaves the dataflow as a [`BadRow`], is counted,
+//! and can be read from `error_stream`.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, RecordBatch, StringArray, TimestampMillisecondArray};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+
+use crate::definition::{ROWTIME, TIMESTAMP_TYPE};
+use crate::error::Result;
+
+/// The name of the stream of bad and late rows.
+pub const ERROR_STREAM: &str = "ERROR_STREAM";
+
+/// Why a row was set aside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Reason {
+    /// The record's bytes are not of the stream's format.
+    Undecodable,
+    /// A value does not fit its column's type.
+    Coercion,
+    /// NULL in a `NOT NULL` column.
+    NotNull,
+    /// Older than the watermark.
+    Late,
+    /// An expression failed on it (a division by zero, a cast).
+    Expression,
+}
+
+impl Reason {
+    /// The value of `ERROR_NAME` in `error_stream`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Undecodable => "UNDECODABLE",
+            Self::Coercion => "COERCION",
+            Self::NotNull => "NOT_NULL",
+            Self::Late => "LATE",
+            Self::Expression => "EXPRESSION",
+        }
+    }
+}
+
+/// A row set aside, with its address and what is left of it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BadRow {
+    /// Why.
+    pub reason: Reason,
+    /// What exactly, for a person.
+    pub message: String,
+    /// The stream it came from (or, for a failing expression, the pump or sink that computed it).
+    pub stream: Arc<str>,
+    /// Its source partition: a shard id or a file path. Empty where unknown.
+    pub partition: Arc<str>,
+    /// Its place in the partition: a sequence number, or `line n`. Empty where unknown.
+    pub position: String,
+    /// Its `ROWTIME` in milliseconds since the Unix epoch, if it got that far.
+    pub rowtime_ms: Option<i64>,
+    /// The record as it was read, or a text form of the decoded row.
+    pub raw: Vec<u8>,
+}
+
+/// The schema of `error_stream`: KDA's documented columns, then the row's address, then `ROWTIME`.
+///
+/// Source: "Error handling", Kinesis Data Analytics for SQL developer guide.
+pub fn error_stream_schema() -> SchemaRef {
+    let text = |name: &str| Field::new(name, DataType::Utf8, true);
+    Arc::new(Schema::new(vec![
+        Field::new("ERROR_TIME", TIMESTAMP_TYPE, true),
+        text("ERROR_LEVEL"),
+        text("ERROR_NAME"),
+        text("MESSAGE"),
+        Field::new("DATA_ROWTIME", TIMESTAMP_TYPE, true),
+        text("DATA_ROW"),
+        text("PUMP_NAME"),
+        text("STREAM_NAME"),
+        text("PARTITION_NAME"),
+        text("POSITION"),
+        text("RAW"),
+        Field::new(ROWTIME, TIMESTAMP_TYPE, false),
+    ]))
+}
+
+/// `rows` as a batch of `error_stream`, set aside at `now_ms` (milliseconds since the Unix epoch).
+///
+/// # Errors
+///
+/// Never for rows made by this crate; Arrow's checks are passed on.
+pub fn error_stream_batch(rows: &[BadRow], now_ms: i64) -> Result<RecordBatch> {
+    let text = |value: &dyn Fn(&BadRow) -> Option<String>| -> ArrayRef {
+        Arc::new(rows.iter().map(value).collect::<StringArray>())
+    };
+    let time: ArrayRef = Arc::new(TimestampMillisecondArray::from(vec![now_ms; rows.len()]));
+    let level = |r: &BadRow| Some(if r.reason == Reason::Late { "WARN" } else { "ERROR" }.into());
+    let from_pump = |r: &BadRow| r.reason == Reason::Expression;
+    let columns: Vec<ArrayRef> = vec![
+        Arc::clone(&time),
+        text(&level),
+        text(&|r| Some(r.reason.name().to_owned())),
+        text(&|r| Some(r.message.clone())),
+        Arc::new(rows.iter().map(|r| r.rowtime_ms).collect::<TimestampMillisecondArray>()),
+        text(&|r| Some(hex(&r.raw))),
+        text(&|r| from_pump(r).then(|| r.stream.to_string())),
+        text(&|r| (!from_pump(r)).then(|| r.stream.to_string())),
+        text(&|r| (!r.partition.is_empty()).then(|| r.partition.to_string())),
+        text(&|r| (!r.position.is_empty()).then(|| r.position.clone())),
+        text(&|r| Some(String::from_utf8_lossy(&r.raw).into_owned())),
+        time,
+    ];
+    Ok(RecordBatch::try_new(error_stream_schema(), columns)?)
+}
+
+fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write;
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        // Writing into a String cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bad_row_keeps_its_address_and_bytes() {
+        let row = BadRow {
+            reason: Reason::Coercion,
+            message: "'x' is not an INTEGER".into(),
+            stream: "JOBS".into(),
+            partition: "shardId-000000000000".into(),
+            position: "495".into(),
+            rowtime_ms: None,
+            raw: b"{\"a\":\"x\"}".to_vec(),
+        };
+        let batch = error_stream_batch(&[row], 7).unwrap();
+        let shown = arrow::util::pretty::pretty_format_batches(&[batch]).unwrap().to_string();
+        assert!(shown.contains("7b2261223a2278227d") && shown.contains("shardId-000000000000"));
+    }
+}

@@ -1,0 +1,90 @@
+//! The incremental operators, one per file, and the trait they implement.
+//!
+//! The law each of them obeys: after any number of epochs, the sum of its outputs is what the batch
+//! operator returns for the sum of its inputs (restricted, for windows, to those the watermark has
+//! closed).
+
+use std::fmt;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+
+use crate::delta::Delta;
+use crate::error::Result;
+use crate::fault::BadRow;
+use crate::watermark::Watermarks;
+
+/// What an operator knows about the epoch it works in.
+#[derive(Debug, Clone)]
+pub struct EpochContext {
+    /// The epoch's number, from 1.
+    pub epoch: u64,
+    /// The clock when the epoch began, in milliseconds since the Unix epoch.
+    pub now_ms: i64,
+    /// The pump, view, sink or query the operator belongs to.
+    pub owner: Arc<str>,
+}
+
+/// One input of an operator in one epoch.
+#[derive(Debug)]
+pub struct Input {
+    /// What changed.
+    pub deltas: Vec<Delta>,
+    /// What holds after these changes.
+    pub watermarks: Watermarks,
+}
+
+/// What an operator made of an epoch.
+#[derive(Debug, Default)]
+pub struct Output {
+    /// What changed downstream.
+    pub deltas: Vec<Delta>,
+    /// Rows its expressions failed on.
+    pub bad: Vec<BadRow>,
+}
+
+impl From<Vec<Delta>> for Output {
+    fn from(deltas: Vec<Delta>) -> Self {
+        Self { deltas, bad: Vec::new() }
+    }
+}
+
+/// A piece of an operator's state: what was added or replaced since the last snapshot.
+#[derive(Debug, Clone)]
+pub struct StateBatch {
+    /// Which of the operator's parts it belongs to (`left`, `right`, `groups` …).
+    pub part: &'static str,
+    /// Immutable rows; the meaning of the columns is the operator's own.
+    pub rows: RecordBatch,
+}
+
+/// One lane's share of an operator: the rows of its key-groups and the state for them.
+///
+/// Synchronous and pure: what it does depends on its state and its arguments alone.
+pub trait Operator: fmt::Debug + Send {
+    /// Takes the epoch's changes of its inputs and returns those of its output. When it returns,
+    /// everything that can be emitted has been.
+    ///
+    /// # Errors
+    ///
+    /// Only for what stops the application; a row that fails alone goes to [`Output::bad`].
+    fn step(&mut self, cx: &EpochContext, inputs: Vec<Input>) -> Result<Output>;
+
+    /// The state changes since the last snapshot, as immutable batches: restoring every snapshot so
+    /// far, in order, gives the present state.
+    ///
+    /// # Errors
+    ///
+    /// When Arrow refuses the batches: our bug.
+    fn snapshot(&mut self) -> Result<Vec<StateBatch>>;
+
+    /// Adds snapshots, in the order they were taken, to an operator without state.
+    ///
+    /// # Errors
+    ///
+    /// When a batch is not one of this operator's.
+    fn restore(&mut self, state: Vec<StateBatch>) -> Result<()>;
+
+    /// Bytes of memory its state holds.
+    fn memory_bytes(&self) -> usize;
+}

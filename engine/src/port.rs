@@ -1,0 +1,140 @@
+//! The ports: how rows enter and leave the engine.
+//!
+//! A connector implements [`Source`], [`Table`] or [`Sink`]; the engine's [`crate::job`] drives them.
+//! All three are asynchronous because they do I/O; what happens between them is not.
+
+use std::fmt;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use async_trait::async_trait;
+
+use crate::delta::Delta;
+use crate::error::Result;
+use crate::fault::BadRow;
+
+/// A part of a source that is ordered in itself: a Kinesis shard, a file.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PartitionId(pub Arc<str>);
+
+impl fmt::Display for PartitionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl From<&str> for PartitionId {
+    fn from(id: &str) -> Self {
+        Self(id.into())
+    }
+}
+
+/// Where to go on reading a partition: *after* the last record that was processed. The text is the
+/// connector's own; the engine only keeps it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Position(pub String);
+
+/// What a source reports.
+#[derive(Debug)]
+pub enum SourceEvent {
+    /// A partition exists. From now on it holds the stream's watermark back, until rows advance it;
+    /// it starts from the lowest watermark of its `parents`, whose records come before its own.
+    Discovered {
+        /// The new partition.
+        partition: PartitionId,
+        /// The partitions it continues; empty for a first one.
+        parents: Vec<PartitionId>,
+    },
+    /// Records were read.
+    Rows(SourceBatch),
+    /// The partition was read successfully to its present end, and nothing new is there: it no longer
+    /// holds the watermark back, until it yields rows again.
+    Idle {
+        /// The partition.
+        partition: PartitionId,
+    },
+    /// The partition is read to its end and will never yield another row.
+    Finished {
+        /// The partition.
+        partition: PartitionId,
+    },
+}
+
+/// Records of one partition, in its order.
+#[derive(Debug)]
+pub struct SourceBatch {
+    /// The partition they come from.
+    pub partition: PartitionId,
+    /// The decoded rows: the columns the reader asked for, of the stream's schema
+    /// ([`crate::definition::RelationDef::stream_schema`]).
+    pub rows: RecordBatch,
+    /// The records that could not be decoded.
+    pub bad: Vec<BadRow>,
+    /// Where to go on: after the last record of `rows` and `bad`.
+    pub position: Position,
+}
+
+/// A stream's input: yields events until it is exhausted (bounded) or for ever.
+///
+/// Implemented by connectors; driven by [`crate::job`] on a task of its own behind a bounded queue,
+/// so an implementation need not buffer ahead. An implementation retries what may pass by itself and
+/// returns an error only for what a person must mend.
+#[async_trait]
+pub trait Source: fmt::Debug + Send {
+    /// Waits for the next event; `None` when the input has ended for good. Must be safe to cancel: a
+    /// dropped call loses nothing that the next call would not return.
+    ///
+    /// The partitions that exist at the start are [`SourceEvent::Discovered`] before the first rows of
+    /// any of them, so that one not opened yet holds the watermark.
+    async fn next(&mut self) -> Result<Option<SourceEvent>>;
+
+    /// How far behind its newest record the source is, in milliseconds, if it knows.
+    fn lag_ms(&self) -> Option<i64> {
+        None
+    }
+}
+
+/// Bounded reference data.
+#[async_trait]
+pub trait Table: fmt::Debug + Send {
+    /// Reads the whole table: the columns the reader asked for, and the records that are no rows.
+    async fn load(&mut self) -> Result<(Vec<RecordBatch>, Vec<BadRow>)>;
+
+    /// Waits until the table should be read again; never returns for a table that is read once.
+    async fn changed(&mut self);
+}
+
+/// When a sink should publish what it holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flush {
+    /// What is due by size or age.
+    Due,
+    /// Everything: the job ends.
+    All,
+}
+
+/// What a sink has published so far.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct SinkReport {
+    /// Rows in published output.
+    pub rows: u64,
+    /// Files published.
+    pub files: u64,
+    /// Bytes published.
+    pub bytes: u64,
+    /// Rows set aside because the output format cannot carry them.
+    pub bad: u64,
+}
+
+/// A place rows are written to. Rows become visible to readers only when they are published, whole.
+#[async_trait]
+pub trait Sink: fmt::Debug + Send {
+    /// Takes the rows of one epoch. They may be held until the next [`Sink::flush`].
+    async fn write(&mut self, epoch: u64, rows: Vec<Delta>) -> Result<()>;
+
+    /// Publishes what is due, or all.
+    async fn flush(&mut self, flush: Flush) -> Result<()>;
+
+    /// What was published so far.
+    fn report(&self) -> SinkReport;
+}
