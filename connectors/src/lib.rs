@@ -1,1 +1,88 @@
-//! x
+//! Millstream's connectors: how rows come in from and go out to the world.
+//!
+//! Each connector is a folder that answers the same questions in files of the same names:
+//! `options.rs` (what may stand in `WITH (…)`), `source.rs`, `table.rs`, `sink.rs`.
+
+pub mod decode;
+pub mod options;
+
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+use millstream_engine::definition::RelationDef;
+use millstream_engine::port::{Sink, Source, Table};
+use millstream_engine::{Clock, Error, Result};
+
+use crate::options::{OptionError, RelationKind};
+
+/// What a connector is given from outside: nothing else is read from the process.
+#[derive(Debug, Clone)]
+pub struct Context {
+    /// Where the time comes from.
+    pub clock: Arc<dyn Clock>,
+    /// When sources end.
+    pub until: Until,
+    /// Seeds whatever is random: jitter, generated data.
+    pub seed: u64,
+}
+
+/// When a source ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Until {
+    /// When its input does: files end, a Kinesis stream does not.
+    Ended,
+    /// When everything that was there at the start has been read.
+    CaughtUp,
+}
+
+/// Checks the options of a declared stream, table or sink, without touching the world.
+///
+/// # Errors
+///
+/// Names the option that is unknown, missing or has a value that makes no sense.
+pub fn validate(kind: RelationKind, def: &RelationDef) -> Result<(), OptionError> {
+    Err(OptionError::general(format!("unfinished: {kind:?} {}", def.name)))
+}
+
+/// Opens the stream `def`, reading the columns `projection` of [`RelationDef::stream_schema`].
+///
+/// # Errors
+///
+/// When it does not exist or cannot be reached.
+pub async fn open_source(
+    def: &RelationDef,
+    projection: &[usize],
+    context: &Context,
+) -> Result<Box<dyn Source>> {
+    drop((def, projection, context));
+    std::future::ready(Err(Error::bug("unfinished"))).await
+}
+
+/// Opens the table `def`, reading the columns `projection` of its declared ones.
+///
+/// # Errors
+///
+/// When it does not exist or cannot be reached.
+pub async fn open_table(
+    def: &RelationDef,
+    projection: &[usize],
+    context: &Context,
+) -> Result<Box<dyn Table>> {
+    drop((def, projection, context));
+    std::future::ready(Err(Error::bug("unfinished"))).await
+}
+
+/// Opens the sink `def` for rows of `schema`. `updating` says whether rows may carry weights.
+///
+/// # Errors
+///
+/// When its place does not exist, cannot be reached or cannot hold such rows.
+pub async fn open_sink(
+    def: &RelationDef,
+    schema: SchemaRef,
+    updating: bool,
+    context: &Context,
+) -> Result<Box<dyn Sink>> {
+    drop((def, schema, updating, context));
+    std::future::ready(Err(Error::bug("unfinished"))).await
+}
