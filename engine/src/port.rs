@@ -47,6 +47,13 @@ pub enum SourceEvent {
     },
     /// Records were read.
     Rows(SourceBatch),
+    /// A rowtime bound: no row of the partition earlier than this will follow.
+    Bound {
+        /// The partition.
+        partition: PartitionId,
+        /// The bound, in milliseconds since the Unix epoch.
+        rowtime_ms: i64,
+    },
     /// The partition was read successfully to its present end, and nothing new is there: it no longer
     /// holds the watermark back, until it yields rows again.
     Idle {
