@@ -5,8 +5,8 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch, StringArray, TimestampMillisecondArray};
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringArray, TimestampMillisecondArray};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimestampMillisecondType};
 
 use crate::definition::{ROWTIME, TIMESTAMP_TYPE};
 use crate::error::Result;
@@ -109,6 +109,13 @@ pub fn error_stream_batch(rows: &[BadRow], now_ms: i64) -> Result<RecordBatch> {
         time,
     ];
     Ok(RecordBatch::try_new(error_stream_schema(), columns)?)
+}
+
+/// The `ROWTIME` of row `index`, in milliseconds since the Unix epoch, if the batch has that column.
+pub(crate) fn rowtime_of(batch: &RecordBatch, index: usize) -> Option<i64> {
+    let column = batch.column_by_name(ROWTIME)?;
+    let times = column.as_primitive_opt::<TimestampMillisecondType>()?;
+    (index < times.len() && times.is_valid(index)).then(|| times.value(index))
 }
 
 fn hex(bytes: &[u8]) -> String {

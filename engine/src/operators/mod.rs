@@ -4,13 +4,18 @@
 //! operator returns for the sum of its inputs (restricted, for windows, to those the watermark has
 //! closed).
 
+pub mod filter;
+mod isolate;
+pub mod project;
+pub mod union;
+
 use std::fmt;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 
 use crate::delta::Delta;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::fault::BadRow;
 use crate::watermark::Watermarks;
 
@@ -87,4 +92,11 @@ pub trait Operator: fmt::Debug + Send {
 
     /// Bytes of memory its state holds.
     fn memory_bytes(&self) -> usize;
+}
+
+pub(crate) use isolate::row_text;
+
+/// The `restore` of an operator that keeps nothing.
+fn expect_no_state(state: &[StateBatch]) -> Result<()> {
+    if state.is_empty() { Ok(()) } else { Err(Error::bug("state for a stateless operator")) }
 }

@@ -1,0 +1,444 @@
+//! Runs a dataflow, one epoch at a time.
+//!
+//! An epoch visits the nodes in order. Each node's operator exists once per lane; between nodes an
+//! exchange puts equal keys on the same lane. Lanes of a node work in parallel when the epoch is large
+//! enough to pay for it, else one after another on the caller's thread. Nothing is in flight when the
+//! epoch ends, so its end is the barrier.
+
+mod exchange;
+mod source;
+
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+
+use self::exchange::{Lanes, exchange};
+use self::source::{Arrived, SourceState};
+use crate::dataflow::{Dataflow, NodeId, NodeKind, OperatorSpec};
+use crate::delta::{Delta, total_rows};
+use crate::error::{Error, Result};
+use crate::fault::{BadRow, error_stream_batch};
+use crate::operators::{EpochContext, Input, Operator, Output, StateBatch};
+use crate::port::SourceEvent;
+use crate::watermark::{Watermark, Watermarks};
+
+/// The rows of a node's inputs from which its lanes run on threads of their own. Starting threads
+/// takes some tens of microseconds, about what a thousand rows cost.
+const PARALLEL_ROWS_MIN: usize = 16_384;
+
+/// Bad rows of one epoch that `error_stream` takes in at most: a queue with a size. What is beyond is
+/// counted, like the others.
+const PENDING_ERRORS_MAX: usize = 100_000;
+
+/// What arrived for an epoch.
+#[derive(Debug, Default)]
+pub struct EpochInput {
+    /// Events of source nodes, in order per source.
+    pub events: Vec<(NodeId, SourceEvent)>,
+    /// Tables that were (re-)read, whole.
+    pub tables: Vec<(NodeId, Vec<RecordBatch>)>,
+    /// Source nodes that will not yield another event.
+    pub ended: Vec<NodeId>,
+}
+
+/// What an epoch gave.
+#[derive(Debug, Default)]
+pub struct EpochOutput {
+    /// The epoch's number, from 1.
+    pub epoch: u64,
+    /// The changes for each sink node that has any.
+    pub sinks: Vec<(NodeId, Vec<Delta>)>,
+    /// Every row set aside in this epoch, those the sources reported included.
+    pub bad: Vec<BadRow>,
+    /// Rows taken in from sources.
+    pub rows_in: u64,
+    /// The lowest watermark of the sources, in milliseconds since the Unix epoch, if one is known.
+    pub watermark_ms: Option<i64>,
+}
+
+/// The state of a dataflow: what every operator's lanes handed over, and the time of its sources.
+#[derive(Debug, Clone, Default)]
+pub struct Snapshot {
+    operators: Vec<(NodeId, usize, Vec<StateBatch>)>,
+    sources: Vec<(NodeId, SourceState)>,
+    epoch: u64,
+}
+
+/// A running dataflow: operators and their state, spread over lanes.
+#[derive(Debug)]
+pub struct Executor {
+    dataflow: Arc<Dataflow>,
+    lanes: usize,
+    epoch: u64,
+    nodes: Vec<Running>,
+    /// The watermarks each node had after the last epoch.
+    watermarks: Vec<Watermarks>,
+    /// Nodes fed by `error_stream`: their own bad rows are counted but not fed back.
+    below_errors: Vec<bool>,
+    pending_errors: Vec<BadRow>,
+}
+
+/// A node at work.
+#[derive(Debug)]
+enum Running {
+    Source(SourceState),
+    ErrorStream,
+    Table(Vec<RecordBatch>),
+    Operator(Vec<Box<dyn Operator>>),
+    Sink,
+}
+
+/// An epoch in progress: what the nodes so far gave.
+struct Epoch {
+    now_ms: i64,
+    edges: Vec<Lanes>,
+    arrived: Vec<Vec<SourceEvent>>,
+    tables: Vec<Option<Vec<RecordBatch>>>,
+    output: EpochOutput,
+}
+
+impl Executor {
+    /// Builds the operators of `dataflow`, each `lanes` times.
+    ///
+    /// # Errors
+    ///
+    /// When an operator cannot be built.
+    pub fn new(dataflow: Arc<Dataflow>, lanes: usize) -> Result<Self> {
+        let lanes = lanes.max(1);
+        let mut nodes = Vec::with_capacity(dataflow.nodes.len());
+        let mut below_errors: Vec<bool> = Vec::with_capacity(dataflow.nodes.len());
+        for node in &dataflow.nodes {
+            nodes.push(match &node.kind {
+                NodeKind::Source(source) => Running::Source(SourceState::new(source, lanes)),
+                NodeKind::ErrorStream => Running::ErrorStream,
+                NodeKind::Table(_) => Running::Table(Vec::new()),
+                NodeKind::Operator(spec) => {
+                    Running::Operator((0..lanes).map(|_| spec.build()).collect::<Result<_>>()?)
+                }
+                NodeKind::Sink(_) => Running::Sink,
+            });
+            let reads_errors = node.inputs.iter().any(|input| below_errors[input.0]);
+            below_errors.push(reads_errors || matches!(node.kind, NodeKind::ErrorStream));
+        }
+        let watermarks = vec![Watermarks::default(); nodes.len()];
+        let pending_errors = Vec::new();
+        Ok(Self { dataflow, lanes, epoch: 0, nodes, watermarks, below_errors, pending_errors })
+    }
+
+    /// Runs one epoch at `now_ms` (milliseconds since the Unix epoch).
+    ///
+    /// # Errors
+    ///
+    /// What stops the application; rows that fail alone are in the output.
+    pub fn step(&mut self, now_ms: i64, input: EpochInput) -> Result<EpochOutput> {
+        self.epoch += 1;
+        let mut epoch = self.begin(now_ms, input);
+        let pending = std::mem::take(&mut self.pending_errors);
+        let ended_before = self.sources().all(SourceState::has_ended) && epoch_is_empty(&epoch);
+        let dataflow = Arc::clone(&self.dataflow);
+        for (id, node) in dataflow.iter() {
+            let (lanes, watermarks) = match &node.kind {
+                NodeKind::Source(_) => self.run_source(id, &mut epoch)?,
+                NodeKind::ErrorStream => self.run_error_stream(&pending, now_ms, ended_before)?,
+                NodeKind::Table(_) => self.run_table(id, &mut epoch)?,
+                NodeKind::Operator(spec) => self.run_operator(id, spec.as_ref(), &mut epoch)?,
+                NodeKind::Sink(_) => self.run_sink(id, &mut epoch),
+            };
+            epoch.edges.push(lanes);
+            self.watermarks[id.0] = watermarks;
+        }
+        epoch.output.watermark_ms = self.lowest_watermark();
+        Ok(epoch.output)
+    }
+
+    /// Whether `error_stream` is read and has rows that no epoch has taken in yet.
+    pub fn has_pending_errors(&self) -> bool {
+        !self.pending_errors.is_empty()
+    }
+
+    /// Bytes of memory the operators' state holds.
+    pub fn memory_bytes(&self) -> usize {
+        let operators = self.nodes.iter().filter_map(|node| match node {
+            Running::Operator(lanes) => Some(lanes),
+            _ => None,
+        });
+        operators.flatten().map(|operator| operator.memory_bytes()).sum()
+    }
+
+    /// The state changes since the last snapshot, and the sources' time.
+    ///
+    /// # Errors
+    ///
+    /// When an operator cannot hand over its state: our bug.
+    pub fn snapshot(&mut self) -> Result<Snapshot> {
+        let mut snapshot = Snapshot { epoch: self.epoch, ..Snapshot::default() };
+        for (index, node) in self.nodes.iter_mut().enumerate() {
+            match node {
+                Running::Operator(lanes) => {
+                    for (lane, operator) in lanes.iter_mut().enumerate() {
+                        snapshot.operators.push((NodeId(index), lane, operator.snapshot()?));
+                    }
+                }
+                Running::Source(source) => {
+                    snapshot.sources.push((NodeId(index), source.clone()));
+                }
+                Running::ErrorStream | Running::Table(_) | Running::Sink => {}
+            }
+        }
+        Ok(snapshot)
+    }
+
+    /// Brings a new executor of the same dataflow and lanes to where `snapshots` (all of them, in the
+    /// order they were taken) end. Tables are read again.
+    ///
+    /// # Errors
+    ///
+    /// When the snapshots are of another dataflow.
+    pub fn restore(&mut self, snapshots: Vec<Snapshot>) -> Result<()> {
+        let mut states: Vec<Vec<Vec<StateBatch>>> =
+            vec![vec![Vec::new(); self.lanes]; self.nodes.len()];
+        for snapshot in snapshots {
+            self.epoch = snapshot.epoch;
+            for (node, lane, state) in snapshot.operators {
+                let of_lane = states.get_mut(node.0).and_then(|lanes| lanes.get_mut(lane));
+                of_lane.ok_or_else(|| Error::bug("a snapshot of another dataflow"))?.extend(state);
+            }
+            for (node, state) in snapshot.sources {
+                self.nodes[node.0] = Running::Source(state);
+            }
+        }
+        for (node, states) in self.nodes.iter_mut().zip(states) {
+            if let Running::Operator(lanes) = node {
+                for (operator, state) in lanes.iter_mut().zip(states) {
+                    operator.restore(state)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn begin(&mut self, now_ms: i64, input: EpochInput) -> Epoch {
+        let count = self.nodes.len();
+        let mut arrived: Vec<Vec<SourceEvent>> = (0..count).map(|_| Vec::new()).collect();
+        input.events.into_iter().for_each(|(node, event)| arrived[node.0].push(event));
+        let mut tables: Vec<Option<Vec<RecordBatch>>> = vec![None; count];
+        input.tables.into_iter().for_each(|(node, rows)| tables[node.0] = Some(rows));
+        for node in input.ended {
+            if let Running::Source(source) = &mut self.nodes[node.0] {
+                source.end();
+            }
+        }
+        let output = EpochOutput { epoch: self.epoch, ..EpochOutput::default() };
+        Epoch { now_ms, edges: Vec::with_capacity(count), arrived, tables, output }
+    }
+
+    fn sources(&self) -> impl Iterator<Item = &SourceState> {
+        self.nodes.iter().filter_map(|node| match node {
+            Running::Source(source) => Some(source),
+            _ => None,
+        })
+    }
+
+    fn lowest_watermark(&self) -> Option<i64> {
+        let sources = self.dataflow.iter().filter_map(|(id, node)| match &node.kind {
+            NodeKind::Source(source) => self.watermarks[id.0].get(source.rowtime),
+            _ => None,
+        });
+        match sources.min() {
+            Some(Watermark::At(bound)) => Some(bound),
+            _ => None,
+        }
+    }
+
+    fn run_source(&mut self, id: NodeId, epoch: &mut Epoch) -> Result<(Lanes, Watermarks)> {
+        let columns = self.dataflow.node(id).schema.fields().len();
+        let Running::Source(source) = &mut self.nodes[id.0] else {
+            return Err(Error::bug("a source node that is none"));
+        };
+        let mut arrived = Arrived::default();
+        for event in std::mem::take(&mut epoch.arrived[id.0]) {
+            source.take(event, &mut arrived)?;
+        }
+        let mut watermarks = Watermarks::none(columns);
+        let watermark = source.advance(epoch.now_ms);
+        source.timed_columns().for_each(|column| watermarks.0[column] = Some(watermark));
+        let mut lanes = vec![Vec::new(); self.lanes];
+        for (lane, batch) in arrived.rows {
+            epoch.output.rows_in += batch.num_rows() as u64;
+            lanes[lane].push(Delta::append(batch));
+        }
+        self.set_aside(id, arrived.bad, epoch);
+        Ok((lanes, watermarks))
+    }
+
+    fn run_error_stream(
+        &self,
+        pending: &[BadRow],
+        now_ms: i64,
+        ended: bool,
+    ) -> Result<(Lanes, Watermarks)> {
+        let mut lanes = vec![Vec::new(); self.lanes];
+        if !pending.is_empty() {
+            lanes[0].push(Delta::append(error_stream_batch(pending, now_ms)?));
+        }
+        let mut watermarks = Watermarks::none(crate::fault::error_stream_schema().fields().len());
+        let watermark = if ended { Watermark::End } else { Watermark::At(now_ms) };
+        if let Some(rowtime) = watermarks.0.last_mut() {
+            *rowtime = Some(watermark);
+        }
+        Ok((lanes, watermarks))
+    }
+
+    fn run_table(&mut self, id: NodeId, epoch: &mut Epoch) -> Result<(Lanes, Watermarks)> {
+        let columns = self.dataflow.node(id).schema.fields().len();
+        let Running::Table(current) = &mut self.nodes[id.0] else {
+            return Err(Error::bug("a table node that is none"));
+        };
+        let mut lanes = vec![Vec::new(); self.lanes];
+        if let Some(rows) = epoch.tables[id.0].take() {
+            let before = std::mem::replace(current, rows.clone());
+            let weighted = |batch: RecordBatch, weight: i64| Delta {
+                weights: Some(vec![weight; batch.num_rows()].into()),
+                batch,
+            };
+            lanes[0].extend(before.into_iter().map(|batch| weighted(batch, -1)));
+            lanes[0].extend(rows.into_iter().map(|batch| weighted(batch, 1)));
+        }
+        Ok((lanes, Watermarks::none(columns)))
+    }
+
+    fn run_operator(
+        &mut self,
+        id: NodeId,
+        spec: &dyn OperatorSpec,
+        epoch: &mut Epoch,
+    ) -> Result<(Lanes, Watermarks)> {
+        let node = self.dataflow.node(id);
+        let inputs: Vec<Watermarks> =
+            node.inputs.iter().map(|input| self.watermarks[input.0].clone()).collect();
+        let watermarks = spec.watermarks(&inputs);
+        let spread = node
+            .inputs
+            .iter()
+            .enumerate()
+            .map(|(number, input)| exchange(&epoch.edges[input.0], &spec.distribution(number)));
+        let mut spread: Vec<Lanes> = spread.collect::<Result<_>>()?;
+        let mut work = Vec::with_capacity(self.lanes);
+        for lane in 0..self.lanes {
+            let of_lane = spread.iter_mut().zip(&inputs).map(|(lanes, watermarks)| Input {
+                deltas: std::mem::take(&mut lanes[lane]),
+                watermarks: watermarks.clone(),
+            });
+            work.push(of_lane.collect::<Vec<_>>());
+        }
+        let cx = EpochContext {
+            epoch: self.epoch,
+            now_ms: epoch.now_ms,
+            owner: Arc::clone(&node.owner),
+        };
+        let Running::Operator(operators) = &mut self.nodes[id.0] else {
+            return Err(Error::bug("an operator node that is none"));
+        };
+        let mut lanes = Vec::with_capacity(self.lanes);
+        let mut bad = Vec::new();
+        for output in run_lanes(&cx, operators, work)? {
+            lanes.push(output.deltas);
+            bad.extend(output.bad);
+        }
+        self.set_aside(id, bad, epoch);
+        Ok((lanes, watermarks))
+    }
+
+    fn run_sink(&self, id: NodeId, epoch: &mut Epoch) -> (Lanes, Watermarks) {
+        let inputs = &self.dataflow.node(id).inputs;
+        let deltas: Vec<Delta> =
+            inputs.iter().flat_map(|input| epoch.edges[input.0].concat()).collect();
+        if total_rows(&deltas) > 0 {
+            epoch.output.sinks.push((id, deltas));
+        }
+        (Lanes::new(), Watermarks::default())
+    }
+
+    fn set_aside(&mut self, id: NodeId, bad: Vec<BadRow>, epoch: &mut Epoch) {
+        let is_read = self.nodes.iter().any(|node| matches!(node, Running::ErrorStream));
+        if is_read && !self.below_errors[id.0] {
+            let room = PENDING_ERRORS_MAX.saturating_sub(self.pending_errors.len());
+            self.pending_errors.extend(bad.iter().take(room).cloned());
+        }
+        epoch.output.bad.extend(bad);
+    }
+}
+
+fn epoch_is_empty(epoch: &Epoch) -> bool {
+    epoch.arrived.iter().all(Vec::is_empty)
+}
+
+/// Steps one node's operators, each with its lane's input; the outputs are in the lanes' order.
+fn run_lanes(
+    cx: &EpochContext,
+    operators: &mut [Box<dyn Operator>],
+    work: Vec<Vec<Input>>,
+) -> Result<Vec<Output>> {
+    let busy = |inputs: &Vec<Input>| inputs.iter().any(|input| !input.deltas.is_empty());
+    let rows: usize = work.iter().flatten().map(|input| total_rows(&input.deltas)).sum();
+    let lanes = operators.iter_mut().zip(work);
+    if rows < PARALLEL_ROWS_MIN {
+        return lanes.map(|(operator, inputs)| operator.step(cx, inputs)).collect();
+    }
+    std::thread::scope(|scope| {
+        let lanes = lanes.map(|(operator, inputs)| {
+            if busy(&inputs) {
+                Lane::Thread(scope.spawn(move || operator.step(cx, inputs)))
+            } else {
+                Lane::Done(operator.step(cx, inputs))
+            }
+        });
+        // All are started before the first is waited for.
+        let lanes: Vec<Lane<'_>> = lanes.collect();
+        lanes.into_iter().map(Lane::join).collect()
+    })
+}
+
+enum Lane<'scope> {
+    Thread(std::thread::ScopedJoinHandle<'scope, Result<Output>>),
+    Done(Result<Output>),
+}
+
+impl Lane<'_> {
+    fn join(self) -> Result<Output> {
+        match self {
+            Self::Thread(handle) => {
+                handle.join().unwrap_or_else(|_| Err(Error::bug("an operator panicked")))
+            }
+            Self::Done(output) => output,
+        }
+    }
+}
+
+/// The watermarks every node would have if its sources had some: which columns keep one. The planner
+/// asks this to find out what can close a window.
+pub fn timed_columns(dataflow: &Dataflow) -> Vec<Watermarks> {
+    let mut all: Vec<Watermarks> = Vec::with_capacity(dataflow.nodes.len());
+    for (_, node) in dataflow.iter() {
+        let mut watermarks = Watermarks::none(node.schema.fields().len());
+        match &node.kind {
+            NodeKind::Source(source) => {
+                for &column in source.time_columns.iter().chain([&source.rowtime]) {
+                    watermarks.0[column] = Some(Watermark::Unknown);
+                }
+            }
+            NodeKind::ErrorStream => {
+                if let Some(rowtime) = watermarks.0.last_mut() {
+                    *rowtime = Some(Watermark::Unknown);
+                }
+            }
+            NodeKind::Operator(spec) => {
+                let inputs: Vec<_> = node.inputs.iter().map(|id| all[id.0].clone()).collect();
+                watermarks = spec.watermarks(&inputs);
+            }
+            NodeKind::Table(_) | NodeKind::Sink(_) => {}
+        }
+        all.push(watermarks);
+    }
+    all
+}

@@ -1,0 +1,371 @@
+//! The time of a source: watermarks per partition, and rows that come too late.
+//!
+//! Each partition has its own watermark, found from its own rows alone; the stream's is the lowest of
+//! those that still matter. So what is late does not depend on how partitions are interleaved or how
+//! input is cut into epochs, and a replay sets the same rows aside.
+//!
+//! ```text
+//!   Discovered ─► Active ◄──► Idle          idle: out of the minimum (or on the clock)
+//!                    │                      finished: out of the minimum for good
+//!                    └──────► Finished      none left: the stream's watermark stands still
+//! ```
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::array::{
+    Array, ArrayRef, AsArray, BooleanArray, RecordBatch, TimestampMillisecondArray,
+};
+use arrow::compute::filter_record_batch;
+use arrow::datatypes::TimestampMillisecondType;
+
+use crate::dataflow::{SourceNode, TimeOrder};
+use crate::error::{Error, Result};
+use crate::fault::{BadRow, Reason, rowtime_of};
+use crate::operators::row_text;
+use crate::port::{PartitionId, Position, SourceBatch, SourceEvent};
+use crate::watermark::Watermark;
+
+/// What is kept per partition.
+#[derive(Debug, Clone)]
+struct Partition {
+    /// The lane its rows go to.
+    lane: usize,
+    /// Its watermark; [`i64::MIN`] before its first row.
+    watermark: i64,
+    status: Status,
+    position: Option<Position>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Status {
+    Active,
+    Idle,
+    Finished,
+}
+
+/// The running state of a source node.
+#[derive(Debug, Clone)]
+pub(super) struct SourceState {
+    stream: Arc<str>,
+    rowtime: usize,
+    time_columns: Vec<usize>,
+    order: TimeOrder,
+    partitions: BTreeMap<PartitionId, Partition>,
+    watermark: Watermark,
+    ended: bool,
+    lanes: usize,
+}
+
+/// What an event brought.
+#[derive(Debug, Default)]
+pub(super) struct Arrived {
+    /// Rows, and the lane they belong to.
+    pub(super) rows: Vec<(usize, RecordBatch)>,
+    /// Bad and late rows.
+    pub(super) bad: Vec<BadRow>,
+}
+
+impl SourceState {
+    pub(super) fn new(node: &SourceNode, lanes: usize) -> Self {
+        Self {
+            stream: node.stream.as_str().into(),
+            rowtime: node.rowtime,
+            time_columns: node.time_columns.clone(),
+            order: node.order,
+            partitions: BTreeMap::new(),
+            watermark: Watermark::Unknown,
+            ended: false,
+            lanes,
+        }
+    }
+
+    /// No event will follow.
+    pub(super) fn end(&mut self) {
+        self.ended = true;
+    }
+
+    pub(super) fn has_ended(&self) -> bool {
+        self.ended
+    }
+
+    /// Takes an event in.
+    pub(super) fn take(&mut self, event: SourceEvent, arrived: &mut Arrived) -> Result<()> {
+        match event {
+            SourceEvent::Discovered { partition, parents } => self.discover(partition, &parents),
+            SourceEvent::Rows(batch) => return self.rows(batch, arrived),
+            SourceEvent::Bound { partition, rowtime_ms } => {
+                let partition = self.partition(&partition);
+                partition.status = Status::Active;
+                partition.watermark = partition.watermark.max(rowtime_ms);
+            }
+            SourceEvent::Idle { partition } => self.partition(&partition).status = Status::Idle,
+            SourceEvent::Finished { partition } => {
+                self.partition(&partition).status = Status::Finished;
+            }
+        }
+        Ok(())
+    }
+
+    fn discover(&mut self, id: PartitionId, parents: &[PartitionId]) {
+        let inherited = parents.iter().filter_map(|parent| self.partitions.get(parent));
+        let watermark = inherited.map(|parent| parent.watermark).min().unwrap_or(i64::MIN);
+        let lane = self.partitions.len() % self.lanes;
+        self.partitions.entry(id).or_insert(Partition {
+            lane,
+            watermark,
+            status: Status::Active,
+            position: None,
+        });
+    }
+
+    /// The partition `id`, discovered now if the source did not announce it.
+    fn partition(&mut self, id: &PartitionId) -> &mut Partition {
+        let lane = self.partitions.len() % self.lanes;
+        self.partitions.entry(id.clone()).or_insert(Partition {
+            lane,
+            watermark: i64::MIN,
+            status: Status::Active,
+            position: None,
+        })
+    }
+
+    fn rows(&mut self, batch: SourceBatch, arrived: &mut Arrived) -> Result<()> {
+        let promised = self.watermark.bound();
+        let (order, rowtime) = (self.order, self.rowtime);
+        let partition = self.partition(&batch.partition);
+        if partition.status == Status::Idle {
+            // While it was idle the stream went on without it: that promise stands.
+            partition.watermark = partition.watermark.max(promised);
+        }
+        partition.status = Status::Active;
+        partition.position = Some(batch.position.clone());
+        let lane = partition.lane;
+        arrived.bad.extend(batch.bad);
+        if batch.rows.num_rows() == 0 {
+            return Ok(());
+        }
+        let times = batch.rows.column(rowtime).as_primitive_opt::<TimestampMillisecondType>();
+        let times = times.ok_or_else(|| Error::bug("ROWTIME is not a TIMESTAMP"))?.clone();
+        let rows = match order {
+            TimeOrder::Arrival | TimeOrder::Ascending => {
+                let ascending = ascending(&times, &mut partition.watermark);
+                self.with_times(&batch.rows, ascending)?
+            }
+            TimeOrder::Bounded(delay_ms) => {
+                let on_time = on_time(&times, delay_ms, &mut partition.watermark);
+                self.without_late(
+                    batch.rows,
+                    &on_time,
+                    (&batch.partition, &batch.position),
+                    arrived,
+                )?
+            }
+        };
+        if rows.num_rows() > 0 {
+            arrived.rows.push((lane, rows));
+        }
+        Ok(())
+    }
+
+    fn with_times(
+        &self,
+        rows: &RecordBatch,
+        times: Option<TimestampMillisecondArray>,
+    ) -> Result<RecordBatch> {
+        let Some(times) = times else { return Ok(rows.clone()) };
+        let times: ArrayRef = Arc::new(times);
+        let mut columns = rows.columns().to_vec();
+        for &column in self.time_columns.iter().chain([&self.rowtime]) {
+            columns[column] = Arc::clone(&times);
+        }
+        Ok(RecordBatch::try_new(rows.schema(), columns)?)
+    }
+
+    fn without_late(
+        &self,
+        rows: RecordBatch,
+        on_time: &BooleanArray,
+        (partition, position): (&PartitionId, &Position),
+        arrived: &mut Arrived,
+    ) -> Result<RecordBatch> {
+        if on_time.true_count() == rows.num_rows() {
+            return Ok(rows);
+        }
+        for late in (0..rows.num_rows()).filter(|&row| !on_time.value(row)) {
+            arrived.bad.push(BadRow {
+                reason: Reason::Late,
+                message: "the row is older than its partition's watermark".to_owned(),
+                stream: Arc::clone(&self.stream),
+                partition: Arc::clone(&partition.0),
+                position: format!("at or before {}", position.0),
+                rowtime_ms: rowtime_of(&rows, late),
+                raw: row_text(&rows, late).into_bytes(),
+            });
+        }
+        Ok(filter_record_batch(&rows, on_time)?)
+    }
+
+    /// Brings the stream's watermark up to date, at the end of an epoch's input.
+    pub(super) fn advance(&mut self, now_ms: i64) -> Watermark {
+        if self.ended {
+            self.watermark = Watermark::End;
+            return self.watermark;
+        }
+        if self.order == TimeOrder::Arrival {
+            let idle = self.partitions.values_mut().filter(|p| p.status == Status::Idle);
+            idle.for_each(|p| p.watermark = p.watermark.max(now_ms));
+        }
+        let follows_clock = self.order == TimeOrder::Arrival;
+        let matters = |p: &&Partition| match p.status {
+            Status::Active => true,
+            Status::Idle => follows_clock,
+            Status::Finished => false,
+        };
+        let lowest = self.partitions.values().filter(matters).map(|p| p.watermark).min();
+        if let Some(lowest) = lowest.filter(|&lowest| lowest > self.watermark.bound()) {
+            self.watermark = Watermark::At(lowest);
+        }
+        self.watermark
+    }
+
+    /// The columns that carry the stream's watermark.
+    pub(super) fn timed_columns(&self) -> impl Iterator<Item = usize> {
+        self.time_columns.iter().copied().chain([self.rowtime])
+    }
+}
+
+/// `times` with each one raised to the largest so far, `None` if they are in order already; `highest`
+/// is the largest before and, afterwards, after them.
+fn ascending(
+    times: &TimestampMillisecondArray,
+    highest: &mut i64,
+) -> Option<TimestampMillisecondArray> {
+    let values = times.values();
+    let in_order = times.null_count() == 0
+        && values.first().is_some_and(|first| first >= highest)
+        && values.is_sorted();
+    if in_order {
+        *highest = values.last().copied().unwrap_or(*highest);
+        return None;
+    }
+    let mut raise = |time: Option<i64>| {
+        *highest = (*highest).max(time.unwrap_or(i64::MIN));
+        *highest
+    };
+    Some(times.iter().map(&mut raise).collect::<Vec<_>>().into())
+}
+
+/// Which rows are not older than the watermark when they come: the largest time before them less
+/// `delay_ms`.
+fn on_time(times: &TimestampMillisecondArray, delay_ms: i64, watermark: &mut i64) -> BooleanArray {
+    let mut check = |&time: &i64| {
+        let on_time = time >= *watermark;
+        *watermark = (*watermark).max(time.saturating_sub(delay_ms));
+        on_time
+    };
+    times.values().iter().map(&mut check).collect::<Vec<_>>().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::datatypes::{Field, Schema};
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::definition::{ROWTIME, TIMESTAMP_TYPE};
+
+    fn source(order: TimeOrder) -> SourceState {
+        let node = SourceNode {
+            stream: "S".into(),
+            projection: vec![0],
+            rowtime: 0,
+            time_columns: vec![],
+            order,
+        };
+        SourceState::new(&node, 2)
+    }
+
+    fn rows(partition: &str, times: &[i64]) -> SourceEvent {
+        let schema = Arc::new(Schema::new(vec![Field::new(ROWTIME, TIMESTAMP_TYPE, false)]));
+        let times: ArrayRef = Arc::new(TimestampMillisecondArray::from(times.to_vec()));
+        SourceEvent::Rows(SourceBatch {
+            partition: partition.into(),
+            rows: RecordBatch::try_new(schema, vec![times]).unwrap(),
+            bad: vec![],
+            position: Position("p".into()),
+        })
+    }
+
+    fn take(source: &mut SourceState, event: SourceEvent) -> (Vec<i64>, usize) {
+        let mut arrived = Arrived::default();
+        source.take(event, &mut arrived).unwrap();
+        let times = arrived.rows.iter().flat_map(|(_, batch)| {
+            batch.column(0).as_primitive::<TimestampMillisecondType>().values().to_vec()
+        });
+        (times.collect(), arrived.bad.len())
+    }
+
+    #[test]
+    fn the_slowest_partition_holds_the_watermark_until_it_is_idle_or_finished() {
+        let mut s = source(TimeOrder::Bounded(10));
+        let discover = |p: &str| SourceEvent::Discovered { partition: p.into(), parents: vec![] };
+        take(&mut s, discover("a"));
+        take(&mut s, discover("b"));
+        take(&mut s, rows("a", &[100]));
+        assert_eq!(s.advance(0), Watermark::Unknown);
+        take(&mut s, rows("b", &[50]));
+        assert_eq!(s.advance(0), Watermark::At(40));
+        take(&mut s, SourceEvent::Idle { partition: "b".into() });
+        assert_eq!(s.advance(0), Watermark::At(90));
+        // What comes back below what was promised meanwhile is late.
+        assert_eq!(take(&mut s, rows("b", &[60, 95])), (vec![95], 1));
+        take(&mut s, SourceEvent::Finished { partition: "a".into() });
+        take(&mut s, SourceEvent::Finished { partition: "b".into() });
+        assert_eq!(s.advance(0), Watermark::At(90));
+        s.end();
+        assert_eq!(s.advance(0), Watermark::End);
+    }
+
+    #[test]
+    fn a_child_shard_starts_where_its_parents_stand() {
+        let mut s = source(TimeOrder::Arrival);
+        take(&mut s, rows("p", &[100]));
+        let parents = vec!["p".into()];
+        take(&mut s, SourceEvent::Discovered { partition: "c".into(), parents });
+        take(&mut s, SourceEvent::Finished { partition: "p".into() });
+        assert_eq!(s.advance(0), Watermark::At(100));
+        assert_eq!(take(&mut s, rows("c", &[90, 120, 110])), (vec![100, 120, 120], 0));
+    }
+
+    #[test]
+    fn idle_arrival_times_follow_the_clock_and_rows_never_undercut_it() {
+        let mut s = source(TimeOrder::Arrival);
+        take(&mut s, rows("p", &[100]));
+        take(&mut s, SourceEvent::Idle { partition: "p".into() });
+        assert_eq!(s.advance(5_000), Watermark::At(5_000));
+        assert_eq!(take(&mut s, rows("p", &[4_990])), (vec![5_000], 0));
+    }
+
+    proptest! {
+        /// Which rows are late depends on the partition's order alone, not on the cut into batches.
+        #[test]
+        fn lateness_does_not_depend_on_the_cut(
+            times in prop::collection::vec(0..200_i64, 1..60), cuts in prop::collection::vec(0..60_usize, 0..6),
+        ) {
+            let whole = take(&mut source(TimeOrder::Bounded(20)), rows("p", &times));
+            let mut cuts: Vec<_> = cuts.into_iter().map(|cut| cut.min(times.len())).collect();
+            cuts.extend([0, times.len()]);
+            cuts.sort_unstable();
+            let mut cut = source(TimeOrder::Bounded(20));
+            let mut parts = (Vec::new(), 0);
+            for pair in cuts.windows(2) {
+                let (kept, late) = take(&mut cut, rows("p", &times[pair[0]..pair[1]]));
+                parts.0.extend(kept);
+                parts.1 += late;
+                cut.advance(0);
+            }
+            prop_assert_eq!(whole, parts);
+        }
+    }
+}
