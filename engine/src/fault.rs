@@ -122,7 +122,7 @@ fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write;
     bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
         // Writing into a String cannot fail.
-        let _ = write!(text, "{byte:02x}");
+        let _infallible = write!(text, "{byte:02x}");
         text
     })
 }

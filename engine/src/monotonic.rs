@@ -175,7 +175,12 @@ pub fn to_numbers(values: &ArrayRef) -> Result<ArrayRef> {
     Ok(cast(&direct, &DataType::Int64)?)
 }
 
-fn from_number(number: &dyn Array, data_type: &DataType) -> Result<ArrayRef> {
+/// 64-bit numbers as values of `data_type`, a time or a number: the inverse of [`to_numbers`].
+///
+/// # Errors
+///
+/// When they do not fit.
+pub(crate) fn from_number(number: &dyn Array, data_type: &DataType) -> Result<ArrayRef> {
     Ok(match data_type {
         DataType::Date32 | DataType::Time32(_) => {
             cast(&cast(number, &DataType::Int32)?, data_type)?

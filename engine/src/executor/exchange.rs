@@ -3,6 +3,8 @@
 //! Rows keep the order of their lane, and lanes are read in order, so a replay of the same epochs
 //! gives the same rows in the same order.
 
+use std::sync::Arc;
+
 use arrow::array::{AsArray, RecordBatch, UInt32Array};
 use arrow::compute::{take, take_record_batch};
 
@@ -38,7 +40,8 @@ pub(super) fn exchange(lanes: &Lanes, distribution: &Distribution) -> Result<Lan
 }
 
 fn spread_by_hash(delta: &Delta, columns: &[usize], spread: &mut Lanes) -> Result<()> {
-    let keys: Vec<_> = columns.iter().map(|&column| delta.batch.column(column).clone()).collect();
+    let keys: Vec<_> =
+        columns.iter().map(|&column| Arc::clone(delta.batch.column(column))).collect();
     let hashes = hash_keys(&keys, delta.num_rows())?;
     let mut rows: Vec<Vec<u32>> = vec![Vec::new(); spread.len()];
     for (row, hash) in (0_u32..).zip(hashes) {
