@@ -4,8 +4,10 @@
 //! `options.rs` (what may stand in `WITH (…)`), `source.rs`, `table.rs`, `sink.rs`.
 
 pub mod decode;
+pub mod file;
 pub mod options;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
@@ -13,7 +15,10 @@ use millstream_engine::definition::RelationDef;
 use millstream_engine::port::{Sink, Source, Table};
 use millstream_engine::{Clock, Error, Result};
 
-use crate::options::{OptionError, RelationKind};
+use crate::options::{ConnectorSpec, OptionError, RelationKind};
+
+/// The connectors and their options.
+pub const CONNECTORS: &[ConnectorSpec] = &[file::options::SPEC];
 
 /// What a connector is given from outside: nothing else is read from the process.
 #[derive(Debug, Clone)]
@@ -22,8 +27,10 @@ pub struct Context {
     pub clock: Arc<dyn Clock>,
     /// When sources end.
     pub until: Until,
-    /// Seeds whatever is random: jitter, generated data.
+    /// Seeds whatever is random: jitter, generated data, the names of output files.
     pub seed: u64,
+    /// The folder that relative local paths start from.
+    pub base: PathBuf,
 }
 
 /// When a source ends.
