@@ -1,0 +1,32 @@
+//! One test per `.slt` file, so that each is run, named and timed by itself.
+
+use std::path::Path;
+
+macro_rules! scripts {
+    ($($name:ident: $file:literal,)*) => {
+        $(
+            #[test]
+            fn $name() {
+                let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("slt");
+                if let Err(error) = millstream_tests::slt::run_file(&folder.join($file)) {
+                    panic!("{error}");
+                }
+            }
+        )*
+    };
+}
+
+scripts! {
+    error_stream: "errors/error_stream.slt",
+    error_texts: "errors/texts.slt",
+    join_of_a_stream_with_a_table: "join/table.slt",
+    join_of_two_streams: "join/two_streams.slt",
+    pumps_in_a_chain: "select/chain.slt",
+    filter_and_project: "select/filter.slt",
+    identifiers: "select/identifiers.slt",
+    union_all: "select/union.slt",
+    calendar_windows: "window/calendar.slt",
+    out_of_order_rows: "window/out_of_order.slt",
+    sliding_windows: "window/sliding.slt",
+    tumbling_windows: "window/tumbling.slt",
+}
