@@ -4,7 +4,11 @@
 //! `options.rs` (what may stand in `WITH (…)`), `source.rs`, `table.rs`, `sink.rs`.
 
 pub mod decode;
+#[cfg(feature = "embedded-kinesis")]
+pub mod embedded;
 pub mod file;
+pub mod generator;
+pub mod kinesis;
 pub mod options;
 
 use std::path::PathBuf;
@@ -18,7 +22,8 @@ use millstream_engine::{Clock, Error, Result};
 use crate::options::{ConnectorSpec, OptionError, RelationKind};
 
 /// The connectors and their options.
-pub const CONNECTORS: &[ConnectorSpec] = &[file::options::SPEC];
+pub const CONNECTORS: &[ConnectorSpec] =
+    &[file::options::SPEC, kinesis::options::SPEC, generator::options::SPEC];
 
 /// What a connector is given from outside: nothing else is read from the process.
 #[derive(Debug, Clone)]

@@ -1,0 +1,32 @@
+//! Amazon Kinesis: reading all shards of a stream, and writing records to one.
+//!
+//! ```text
+//!   shard task ──┐  decoded pages
+//!   shard task ──┼──► bounded channel ──► KinesisSource ──► engine
+//!   shard task ──┘                            │ lineage: which shard may be read when
+//!        ▲  one per readable shard            │
+//!        └────────────────────────────────────┘
+//! ```
+//!
+//! - [`options`]: what may stand in `WITH (…)`
+//! - [`client`]: endpoint, region, credentials, timeouts
+//! - [`source`]: the stream as an engine source
+//! - [`producer`]: `PutRecords` with retry of what failed
+//! - `failure`: the one table of error codes; `lineage`: parents before children; `shard`: one
+//!   shard's reader; `api`: the calls, as a seam for tests; `sequence`: positions in a shard
+//!
+//! The invariant: every record of a shard is handed on exactly once and in order, and no record of a
+//! shard is handed on before the last one of each of its parents.
+
+pub mod client;
+pub mod options;
+pub mod producer;
+pub mod source;
+
+mod api;
+mod failure;
+mod lineage;
+mod sequence;
+mod shard;
+
+pub use api::StreamRef;

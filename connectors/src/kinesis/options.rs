@@ -1,0 +1,255 @@
+//! The options of `connector = 'kinesis'`.
+
+use std::time::Duration;
+
+use arrow::compute::kernels::cast_utils::string_to_timestamp_nanos;
+use millstream_engine::definition::RelationDef;
+
+use super::api::StreamRef;
+use super::client::ConnectOptions;
+use crate::decode::Format;
+use crate::options::RelationKind::Stream;
+use crate::options::{ConnectorSpec, OptionError, OptionSpec, Options, ValueKind};
+
+/// Kinesis data streams.
+pub const SPEC: ConnectorSpec = ConnectorSpec {
+    name: "kinesis",
+    help: "An Amazon Kinesis data stream",
+    relations: &[Stream],
+    options: &[
+        option("stream", ValueKind::Text, None, "the stream's name or ARN").required(),
+        option(
+            "format",
+            ValueKind::OneOf(&["json", "csv"]),
+            Some("json"),
+            "json: one or several objects in a record; csv: one or several lines in a record",
+        ),
+        option("delimiter", ValueKind::Character, Some(","), "csv: what stands between fields"),
+        option(
+            "start",
+            ValueKind::Text,
+            Some("trim_horizon"),
+            "where to begin: `trim_horizon` (the oldest record), `latest`, `at_timestamp` (with \
+             `start_timestamp`), or a timestamp such as `2026-11-01T00:00:00Z`",
+        ),
+        option(
+            "start_timestamp",
+            ValueKind::Text,
+            None,
+            "with start = 'at_timestamp': records that arrived before this are not read",
+        ),
+        option(
+            "endpoint",
+            ValueKind::Text,
+            Some("(AWS_ENDPOINT_URL_KINESIS, AWS_ENDPOINT_URL, else AWS)"),
+            "the URL of the endpoint",
+        ),
+        option(
+            "region",
+            ValueKind::Text,
+            Some("(of the ARN, else AWS_REGION, else of the profile)"),
+            "the AWS region",
+        ),
+        option(
+            "profile",
+            ValueKind::Text,
+            Some("(AWS_PROFILE)"),
+            "the profile of the AWS configuration files",
+        ),
+        option(
+            "poll_interval",
+            ValueKind::Duration,
+            Some("1s"),
+            "how often a shard with nothing new is asked; one with data is asked four times a second",
+        ),
+        option(
+            "rowtime",
+            ValueKind::Text,
+            None,
+            "the field of the record that holds its ROWTIME; it need not be a column",
+        ),
+    ],
+};
+
+/// The shortest `poll_interval`: Kinesis allows five calls a second to a shard, for all its readers.
+pub(crate) const POLL_INTERVAL_MIN: Duration = Duration::from_millis(200);
+
+const fn option(
+    name: &'static str,
+    value: ValueKind,
+    default: Option<&'static str>,
+    help: &'static str,
+) -> OptionSpec {
+    OptionSpec { name, value, default, required: false, relations: &[Stream], help }
+}
+
+/// Where to begin a stream that was not read before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Start {
+    /// At the oldest record of each shard.
+    TrimHorizon,
+    /// At the first record that arrives after the source was opened.
+    Latest,
+    /// At the first record that arrived at or after this, in milliseconds since the Unix epoch.
+    AtTimestamp(i64),
+}
+
+/// The options as meant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KinesisOptions {
+    /// The stream.
+    pub stream: StreamRef,
+    /// The format of a record's bytes.
+    pub format: Format,
+    /// Where to begin.
+    pub start: Start,
+    /// Where to connect.
+    pub connect: ConnectOptions,
+    /// How often a shard with nothing new is asked.
+    pub poll_interval: Duration,
+}
+
+impl KinesisOptions {
+    /// The options of the stream `def`.
+    ///
+    /// # Errors
+    ///
+    /// Names the option that is wrong.
+    pub fn parse(def: &RelationDef) -> Result<Self, OptionError> {
+        let options = Options::new(Stream, &def.options)?;
+        let stream = StreamRef::parse(options.text("stream").unwrap_or_default());
+        let owned = |name| options.text(name).map(str::to_owned);
+        let region = owned("region").or_else(|| stream.region().map(str::to_owned));
+        if let Some(endpoint) = options.text("endpoint") {
+            check_endpoint(endpoint)?;
+        }
+        let poll_interval = options.duration("poll_interval").unwrap_or(Duration::from_secs(1));
+        if poll_interval < POLL_INTERVAL_MIN {
+            let message = "poll_interval is shorter than 200ms";
+            return Err(OptionError::value("poll_interval", message)
+                .with_hint("Kinesis allows five reads a second to a shard, for all its readers"));
+        }
+        Ok(Self {
+            format: format(&options),
+            start: start(&options)?,
+            connect: ConnectOptions {
+                endpoint: owned("endpoint"),
+                region,
+                profile: owned("profile"),
+            },
+            stream,
+            poll_interval,
+        })
+    }
+}
+
+fn format(options: &Options<'_>) -> Format {
+    match options.word("format") {
+        Some("csv") => Format::Csv { delimiter: options.character("delimiter").unwrap_or(b',') },
+        _ => Format::Json,
+    }
+}
+
+fn check_endpoint(endpoint: &str) -> Result<(), OptionError> {
+    match url::Url::parse(endpoint) {
+        Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => Ok(()),
+        _ => {
+            Err(OptionError::value("endpoint", format!("'{endpoint}' is not an http or https URL"))
+                .with_hint("write it like 'http://127.0.0.1:4567'"))
+        }
+    }
+}
+
+fn start(options: &Options<'_>) -> Result<Start, OptionError> {
+    let written = options.text("start").unwrap_or("trim_horizon");
+    let timestamp = options.text("start_timestamp");
+    let start = match written.to_ascii_lowercase().as_str() {
+        "trim_horizon" => Start::TrimHorizon,
+        "latest" => Start::Latest,
+        "at_timestamp" => {
+            let Some(text) = timestamp else {
+                let message = "start = 'at_timestamp' needs the option 'start_timestamp'";
+                return Err(OptionError::general(message)
+                    .with_hint("add start_timestamp = '2026-11-01T00:00:00Z'"));
+            };
+            return timestamp_ms("start_timestamp", text).map(Start::AtTimestamp);
+        }
+        _ => Start::AtTimestamp(timestamp_ms("start", written)?),
+    };
+    if timestamp.is_some() {
+        let message = "start_timestamp has no meaning here";
+        return Err(OptionError::name("start_timestamp", message)
+            .with_hint("it belongs to start = 'at_timestamp'"));
+    }
+    Ok(start)
+}
+
+fn timestamp_ms(name: &str, text: &str) -> Result<i64, OptionError> {
+    let nanos = string_to_timestamp_nanos(text).map_err(|_| {
+        let words = match name {
+            "start" => "'trim_horizon', 'latest', 'at_timestamp' or a timestamp",
+            _ => "a timestamp",
+        };
+        OptionError::value(name, format!("'{text}' is not {words}"))
+            .with_hint("write a timestamp like '2026-11-01T00:00:00Z'")
+    })?;
+    Ok(nanos.div_euclid(1_000_000))
+}
+
+#[cfg(test)]
+mod tests {
+    use millstream_engine::definition::Rowtime;
+
+    use super::*;
+
+    fn parse(options: &[(&str, &str)]) -> Result<KinesisOptions, OptionError> {
+        let all = [("connector", "kinesis"), ("stream", "jobs")];
+        let all = all.iter().chain(options).map(|(k, v)| ((*k).to_owned(), (*v).to_owned()));
+        KinesisOptions::parse(&RelationDef {
+            name: "JOBS".into(),
+            columns: Vec::new(),
+            options: all.collect(),
+            rowtime: Rowtime::Arrival,
+        })
+    }
+
+    #[test]
+    fn a_start_is_a_word_or_a_time() {
+        let start = |options: &[(&str, &str)]| parse(options).map(|options| options.start);
+        let november = Start::AtTimestamp(1_793_491_200_000);
+        assert_eq!(start(&[]), Ok(Start::TrimHorizon));
+        assert_eq!(start(&[("start", "LATEST")]), Ok(Start::Latest));
+        assert_eq!(start(&[("start", "2026-11-01T00:00:00Z")]), Ok(november));
+        assert_eq!(start(&[("start", "2026-11-01 01:00:00+01:00")]), Ok(november));
+        let both = [("start", "at_timestamp"), ("start_timestamp", "2026-11-01T00:00:00Z")];
+        assert_eq!(start(&both), Ok(november));
+    }
+
+    #[test]
+    fn wrong_options_are_named() {
+        let blamed = |options: &[(&str, &str)]| parse(options).unwrap_err().option.unwrap().0;
+        assert_eq!(blamed(&[("start", "yesterday")]), "start");
+        assert_eq!(
+            blamed(&[("start", "at_timestamp"), ("start_timestamp", "x")]),
+            "start_timestamp"
+        );
+        assert_eq!(blamed(&[("start_timestamp", "2026-11-01T00:00:00Z")]), "start_timestamp");
+        assert_eq!(blamed(&[("poll_interval", "10ms")]), "poll_interval");
+        assert_eq!(blamed(&[("endpoint", "127.0.0.1:4567")]), "endpoint");
+        assert!(parse(&[("start", "at_timestamp")]).unwrap_err().message.contains("needs"));
+    }
+
+    #[test]
+    fn the_region_of_an_arn_holds_unless_another_is_given() {
+        let arn = "arn:aws:kinesis:eu-west-1:123456789012:stream/jobs";
+        let region = |extra: &[(&str, &str)]| {
+            let options = [&[("connector", "kinesis"), ("stream", arn)], extra].concat();
+            let options = options.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+            let (name, columns, rowtime) = ("J".into(), Vec::new(), Rowtime::Arrival);
+            let def = RelationDef { name, columns, options, rowtime };
+            KinesisOptions::parse(&def).unwrap().connect.region.unwrap()
+        };
+        assert_eq!(region(&[]), "eu-west-1");
+        assert_eq!(region(&[("region", "us-east-2")]), "us-east-2");
+    }
+}
