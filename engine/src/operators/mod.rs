@@ -6,8 +6,11 @@
 
 pub mod filter;
 mod isolate;
+#[cfg(test)]
+mod oracle;
 pub mod project;
 pub mod union;
+pub mod window_aggregate;
 
 use std::fmt;
 use std::sync::Arc;

@@ -1,0 +1,401 @@
+//! Aggregation by windows: `GROUP BY` a time that only grows, and other keys.
+//!
+//! Each distinct value of the time key is a window of its own, with its own groups and accumulators.
+//! A row is accumulated as it comes and forgotten; when the watermark passes a window, its groups
+//! come out, once, and the window is gone.
+//!
+//! ```text
+//!   rows ──split by time──►  window 12:00  { live groups, partial states … }   closed: evaluate, drop
+//!                            window 12:01  { live groups, partial states … }   open
+//! ```
+//!
+//! A snapshot turns a window's *live* groups into one immutable batch of partial states, which is the
+//! snapshot's delta and stays behind in the window to be merged when it closes. So a snapshot costs
+//! what changed since the last one, although reading an accumulator's state empties it.
+//!
+//! Invariant: a group leaves in the step in which the watermark passes its window, never before and
+//! never twice.
+
+mod groups;
+mod split;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::array::{
+    Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, RecordBatchOptions,
+    UInt32Array,
+};
+use arrow::compute::{cast, concat_batches, take, take_arrays};
+use arrow::datatypes::{FieldRef, Int64Type, SchemaRef};
+use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_expr::aggregate::AggregateFunctionExpr;
+use datafusion::physical_expr::expressions::Column;
+
+use self::groups::{GroupLayout, Groups, Rows};
+use self::split::{Split, WindowTime, split_by_time};
+use super::{EpochContext, Input, Operator, Output, StateBatch};
+use crate::dataflow::{Distribution, Explanation, OperatorSpec};
+use crate::delta::Delta;
+use crate::error::{Error, Result};
+use crate::monotonic::{evaluate_at, from_number, to_numbers};
+use crate::watermark::{Watermark, Watermarks};
+
+/// Output batches of closed windows are joined until they hold this many rows: DataFusion's own batch
+/// size, which the operators downstream are tuned for.
+const OUTPUT_ROWS: usize = 8192;
+
+const GROUPS: &str = "groups";
+const CLOSED: &str = "closed";
+
+/// A windowed aggregation as planned. Its input is append-only.
+#[derive(Debug, Clone)]
+pub struct WindowAggregateSpec {
+    /// The `GROUP BY` expressions with their output names. The planner makes them plain columns.
+    pub keys: Vec<(Arc<dyn PhysicalExpr>, String)>,
+    /// Which of `keys` is the time that only grows.
+    pub time_key: usize,
+    /// What is computed per group.
+    pub aggregates: Vec<Arc<AggregateFunctionExpr>>,
+    /// The `FILTER (WHERE …)` of each aggregate.
+    pub filters: Vec<Option<Arc<dyn PhysicalExpr>>>,
+    /// The columns of the input.
+    pub input_schema: SchemaRef,
+    /// The columns of the output: the keys, then the aggregates.
+    pub schema: SchemaRef,
+    /// The input column with a watermark that the time key is a function of.
+    pub time_input: usize,
+}
+
+impl WindowAggregateSpec {
+    /// Windows whose time is below this are complete.
+    fn close_bound(&self, watermarks: &Watermarks) -> Result<Watermark> {
+        match watermarks.get(self.time_input) {
+            Some(Watermark::At(at)) => {
+                let (time, _) = &self.keys[self.time_key];
+                let bound = evaluate_at(time, &self.input_schema, &[(self.time_input, at)])?;
+                Ok(bound.map_or(Watermark::Unknown, Watermark::At))
+            }
+            Some(Watermark::End) => Ok(Watermark::End),
+            Some(Watermark::Unknown) | None => Ok(Watermark::Unknown),
+        }
+    }
+
+    fn key_columns(&self) -> Option<Vec<usize>> {
+        let column = |(key, _): &(Arc<dyn PhysicalExpr>, String)| {
+            let key: &dyn std::any::Any = key.as_ref();
+            key.downcast_ref::<Column>().map(Column::index)
+        };
+        self.keys.iter().map(column).collect()
+    }
+}
+
+impl OperatorSpec for WindowAggregateSpec {
+    fn name(&self) -> &'static str {
+        "WindowAggregate"
+    }
+
+    fn explain(&self) -> Explanation {
+        let keys: Vec<_> = self.keys.iter().map(|(_, name)| name.as_str()).collect();
+        let aggregates: Vec<_> = self.aggregates.iter().map(|a| a.name()).collect();
+        let time = keys.get(self.time_key).copied().unwrap_or_default();
+        Explanation {
+            detail: format!("keys=[{}] aggregates=[{}]", keys.join(", "), aggregates.join(", ")),
+            keeps: format!("one row per group of every open {time}"),
+            freed_by: format!("the watermark passing {time}"),
+        }
+    }
+
+    fn distribution(&self, _input: usize) -> Distribution {
+        // Keys that are no columns are refused by `build`.
+        self.key_columns().map_or(Distribution::Single, Distribution::Hash)
+    }
+
+    fn watermarks(&self, inputs: &[Watermarks]) -> Watermarks {
+        let mut watermarks = Watermarks::none(self.schema.fields().len());
+        if let Some(input) = inputs.first().filter(|input| input.get(self.time_input).is_some()) {
+            let bound = self.close_bound(input).unwrap_or(Watermark::Unknown);
+            watermarks.0[self.time_key] = Some(bound);
+        }
+        watermarks
+    }
+
+    fn build(&self) -> Result<Box<dyn Operator>> {
+        if self.key_columns().is_none() || self.time_key >= self.keys.len() {
+            return Err(Error::bug(
+                "the keys of a windowed aggregate must be columns of its input",
+            ));
+        }
+        if self.filters.len() != self.aggregates.len()
+            || self.schema.fields().len() != self.keys.len() + self.aggregates.len()
+        {
+            return Err(Error::bug("the columns of a windowed aggregate do not match its schema"));
+        }
+        let keys = self.keys.iter().enumerate().filter(|(i, _)| *i != self.time_key);
+        let keys = keys
+            .map(|(_, (key, name))| {
+                Ok(key.return_field(&self.input_schema)?.as_ref().clone().with_name(name))
+            })
+            .collect::<Result<Vec<_>>>()?;
+        let layout = Arc::new(GroupLayout::new(keys, self.aggregates.clone())?);
+        Ok(Box::new(WindowAggregate {
+            spec: self.clone(),
+            layout,
+            windows: BTreeMap::new(),
+            closed: Vec::new(),
+            indices: Vec::new(),
+        }))
+    }
+}
+
+/// The groups of one window.
+#[derive(Debug, Default)]
+struct Window {
+    /// What came since the last snapshot.
+    live: Option<Groups>,
+    /// Partial states of earlier rows: keys and states, oldest first.
+    parts: Vec<RecordBatch>,
+    /// Whether a snapshot holds some of it, and so must hear of its end.
+    saved: bool,
+}
+
+impl Window {
+    fn live(&mut self, layout: &Arc<GroupLayout>) -> Result<&mut Groups> {
+        if self.live.is_none() {
+            self.live = Some(Groups::new(layout)?);
+        }
+        self.live.as_mut().ok_or_else(|| Error::bug("a window lost its groups"))
+    }
+
+    /// Adds partial states; merges so that each part is at least twice as large as the next. A state
+    /// is thus merged a logarithmic number of times, however many snapshots are taken.
+    fn push_part(&mut self, layout: &Arc<GroupLayout>, part: RecordBatch) -> Result<()> {
+        self.parts.push(part);
+        while let [.., older, newer] = self.parts.as_slice()
+            && older.num_rows() < 2 * newer.num_rows()
+        {
+            let mut merged = Groups::new(layout)?;
+            merged.merge(older)?;
+            merged.merge(newer)?;
+            self.parts.truncate(self.parts.len() - 2);
+            self.parts.push(merged.into_state()?);
+        }
+        Ok(())
+    }
+
+    /// The number of groups, their keys and their results.
+    fn close(self, layout: &Arc<GroupLayout>) -> Result<(usize, Vec<ArrayRef>)> {
+        if self.parts.is_empty() {
+            return self.live.map_or_else(|| Groups::new(layout), Ok)?.into_results();
+        }
+        let mut all = Groups::new(layout)?;
+        for part in &self.parts {
+            all.merge(part)?;
+        }
+        if let Some(live) = self.live {
+            all.merge(&live.into_state()?)?;
+        }
+        all.into_results()
+    }
+
+    fn memory_bytes(&self) -> usize {
+        let live = self.live.as_ref().map_or(0, Groups::memory_bytes);
+        let parts = self.parts.iter().map(RecordBatch::get_array_memory_size);
+        size_of::<Self>() + live + parts.sum::<usize>()
+    }
+}
+
+#[derive(Debug)]
+struct WindowAggregate {
+    spec: WindowAggregateSpec,
+    layout: Arc<GroupLayout>,
+    windows: BTreeMap<WindowTime, Window>,
+    /// Windows in earlier snapshots that have closed since.
+    closed: Vec<WindowTime>,
+    /// Reused between batches: the group of each row.
+    indices: Vec<usize>,
+}
+
+impl WindowAggregate {
+    fn accumulate(&mut self, batch: &RecordBatch) -> Result<()> {
+        if batch.num_rows() == 0 {
+            return Ok(());
+        }
+        let evaluate = |expr: &Arc<dyn PhysicalExpr>| -> Result<ArrayRef> {
+            Ok(expr.evaluate(batch)?.into_array(batch.num_rows())?)
+        };
+        let mut keys = Vec::with_capacity(self.spec.keys.len());
+        for (key, _) in &self.spec.keys {
+            keys.push(evaluate(key)?);
+        }
+        let times = to_numbers(&keys.remove(self.spec.time_key))?;
+        let mut filters: Vec<Option<BooleanArray>> = Vec::with_capacity(self.spec.filters.len());
+        for filter in &self.spec.filters {
+            let filter = filter.as_ref().map(&evaluate).transpose()?;
+            filters.push(filter.map(|filter| filter.as_boolean().clone()));
+        }
+        let rows = Rows { keys, arguments: self.layout.arguments(batch)?, filters };
+        match split_by_time(times.as_primitive::<Int64Type>()) {
+            Split::One(window) => self.add(window, &rows, batch.num_rows()),
+            Split::Many { order, windows } => {
+                let rows = rows.reordered(&order)?;
+                windows.into_iter().try_for_each(|(window, range)| {
+                    self.add(window, &rows.slice(range.start, range.len()), range.len())
+                })
+            }
+        }
+    }
+
+    fn add(&mut self, window: WindowTime, rows: &Rows, count: usize) -> Result<()> {
+        let window = self.windows.entry(window).or_default();
+        window.live(&self.layout)?.update(rows, count, &mut self.indices)
+    }
+
+    /// Closes what the watermark has passed, in the order of time.
+    fn close(&mut self, bound: Watermark) -> Result<Vec<Delta>> {
+        let mut deltas = Vec::new();
+        let mut waiting: Vec<RecordBatch> = Vec::new();
+        let mut rows = 0;
+        while let Some(entry) = self.windows.first_entry()
+            && entry.key().is_below(bound)
+        {
+            let (time, window) = entry.remove_entry();
+            if window.saved {
+                self.closed.push(time);
+            }
+            let (groups, columns) = window.close(&self.layout)?;
+            let batch = self.output(time, groups, columns)?;
+            rows += groups;
+            waiting.push(batch);
+            if rows >= OUTPUT_ROWS {
+                deltas.push(Delta::append(concat_batches(&self.spec.schema, &waiting)?));
+                waiting.clear();
+                rows = 0;
+            }
+        }
+        if rows > 0 {
+            deltas.push(Delta::append(concat_batches(&self.spec.schema, &waiting)?));
+        }
+        Ok(deltas)
+    }
+
+    /// The other keys and the results of a window as a batch of the output.
+    fn output(
+        &self,
+        time: WindowTime,
+        groups: usize,
+        mut columns: Vec<ArrayRef>,
+    ) -> Result<RecordBatch> {
+        let at = self.spec.time_key;
+        let time_type = self.spec.schema.field(at).data_type();
+        let one = from_number(&Int64Array::from(vec![time.number()]), time_type)?;
+        let repeat = UInt32Array::from(vec![0; groups]);
+        columns.insert(at, take(&one, &repeat, None)?);
+        let fields = self.spec.schema.fields();
+        let cast_to = |(column, field): (&ArrayRef, &FieldRef)| {
+            if column.data_type() == field.data_type() {
+                return Ok(Arc::clone(column));
+            }
+            cast(column, field.data_type())
+        };
+        let columns = columns.iter().zip(fields).map(cast_to).collect::<Result<_, _>>()?;
+        Ok(RecordBatch::try_new(Arc::clone(&self.spec.schema), columns)?)
+    }
+}
+
+impl Operator for WindowAggregate {
+    fn step(&mut self, _cx: &EpochContext, inputs: Vec<Input>) -> Result<Output> {
+        let [input] = <[Input; 1]>::try_from(inputs)
+            .map_err(|_| Error::bug("a windowed aggregate has one input"))?;
+        for delta in &input.deltas {
+            if delta.weights.is_some() {
+                return Err(Error::bug("a windowed aggregate cannot take back rows"));
+            }
+            self.accumulate(&delta.batch)?;
+        }
+        let bound = self.spec.close_bound(&input.watermarks)?;
+        Ok(self.close(bound)?.into())
+    }
+
+    fn snapshot(&mut self) -> Result<Vec<StateBatch>> {
+        let mut state = Vec::new();
+        if !self.closed.is_empty() {
+            let times: Int64Array = self.closed.drain(..).map(WindowTime::number).collect();
+            let rows =
+                RecordBatch::try_from_iter_with_nullable([("time", Arc::new(times) as _, true)])?;
+            state.push(StateBatch { part: CLOSED, rows });
+        }
+        for (time, window) in &mut self.windows {
+            let Some(live) = window.live.take() else { continue };
+            let part = live.into_state()?;
+            let times = Int64Array::from(vec![time.number(); part.num_rows()]);
+            state.push(StateBatch { part: GROUPS, rows: with_times(times, &part)? });
+            window.push_part(&self.layout, part)?;
+            window.saved = true;
+        }
+        Ok(state)
+    }
+
+    fn restore(&mut self, state: Vec<StateBatch>) -> Result<()> {
+        for StateBatch { part, rows } in state {
+            let not_ours = || Error::bug("not the state of a windowed aggregate");
+            let times = rows.columns().first().ok_or_else(not_ours)?;
+            let times = times.as_primitive_opt::<Int64Type>().ok_or_else(not_ours)?.clone();
+            match part {
+                CLOSED => {
+                    for time in &times {
+                        self.windows.remove(&WindowTime::from(time));
+                    }
+                }
+                GROUPS => self.restore_groups(&times, &rows)?,
+                _ => return Err(not_ours()),
+            }
+        }
+        Ok(())
+    }
+
+    fn memory_bytes(&self) -> usize {
+        let windows: usize = self.windows.values().map(Window::memory_bytes).sum();
+        windows
+            + self.indices.capacity() * size_of::<usize>()
+            + self.closed.capacity() * size_of::<WindowTime>()
+    }
+}
+
+impl WindowAggregate {
+    /// Adds the partial states of a snapshot. Its rows may be of several windows, since batches may
+    /// have been joined on their way through a checkpoint.
+    fn restore_groups(&mut self, times: &Int64Array, rows: &RecordBatch) -> Result<()> {
+        if times.is_empty() {
+            return Ok(());
+        }
+        let all: Vec<usize> = (1..rows.num_columns()).collect();
+        let states = rows.project(&all)?;
+        let (states, windows) = match split_by_time(times) {
+            Split::One(window) => (states, vec![(window, 0..times.len())]),
+            Split::Many { order, windows } => {
+                let columns = take_arrays(states.columns(), &order, None)?;
+                let options = RecordBatchOptions::new().with_row_count(Some(order.len()));
+                let schema = states.schema();
+                (RecordBatch::try_new_with_options(schema, columns, &options)?, windows)
+            }
+        };
+        for (time, range) in windows {
+            let window = self.windows.entry(time).or_default();
+            window.saved = true;
+            window.push_part(&self.layout, states.slice(range.start, range.len()))?;
+        }
+        Ok(())
+    }
+}
+
+/// A window's partial states with its time in front.
+fn with_times(times: Int64Array, part: &RecordBatch) -> Result<RecordBatch> {
+    let fields = part.schema();
+    let fields = fields.fields().iter().zip(part.columns());
+    let columns = fields.map(|(field, column)| (field.name().clone(), Arc::clone(column), true));
+    let time = std::iter::once(("time".to_owned(), Arc::new(times) as ArrayRef, true));
+    Ok(RecordBatch::try_from_iter_with_nullable(time.chain(columns))?)
+}
