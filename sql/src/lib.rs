@@ -8,10 +8,20 @@
 //! ```
 
 pub mod catalog;
+mod dialect;
 pub mod error;
+mod interval;
 pub mod plan;
+mod rewrite;
+pub mod rowtime;
+mod source;
+pub mod spelling;
 pub mod statement;
+mod syntax;
+pub mod tokens;
 
 pub use catalog::Catalog;
 pub use error::{Position, Span, SqlError};
-pub use statement::{Statement, StatementKind, parse};
+pub use rewrite::ARRIVAL_ORDER;
+pub use statement::{Statement, StatementKind, parse, parse_folding};
+pub use tokens::{Folding, statement_is_complete};

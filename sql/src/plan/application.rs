@@ -1,0 +1,173 @@
+//! Which queries an application consists of, and in what order they are wired.
+//!
+//! From the sinks backwards: a sink's query reads streams; an in-application stream is fed by pumps,
+//! whose queries read streams; external streams, tables and `error_stream` are the ends. Pumps come
+//! before what reads their stream.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::logical_expr::LogicalPlan;
+use millstream_engine::definition::{ROWTIME, RelationDef};
+use millstream_engine::fault::ERROR_STREAM;
+
+use super::errors::from_datafusion;
+use super::insert;
+use super::logical::optimize;
+use super::relations::{Scope, is_fed_by_pumps};
+use crate::catalog::Catalog;
+use crate::error::{Span, SqlError};
+use crate::statement::{Query, SinkInput};
+
+/// An optimised query and where its rows go.
+#[derive(Debug)]
+pub(super) struct Step {
+    /// The pump, sink or query, for `EXPLAIN` and for errors.
+    pub(super) owner: Arc<str>,
+    pub(super) target: Target,
+    pub(super) plan: LogicalPlan,
+    /// Where the query stands, for errors that have no better place.
+    pub(super) span: Option<Span>,
+}
+
+/// Where a query's rows go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Target {
+    /// An in-application stream.
+    Stream(String),
+    /// A sink, or the terminal.
+    Sink(String),
+}
+
+/// Collects the steps of an application, inputs first.
+pub(super) struct Collector<'a> {
+    scope: Scope<'a>,
+    catalog: &'a Catalog,
+    pub(super) steps: Vec<Step>,
+    /// The columns read of each stream that nothing in the application feeds, and of each table.
+    pub(super) inputs: BTreeMap<String, BTreeSet<usize>>,
+    collected: BTreeSet<String>,
+    open: Vec<String>,
+}
+
+impl<'a> Collector<'a> {
+    pub(super) fn new(catalog: &'a Catalog) -> Self {
+        Self {
+            scope: Scope::streaming(catalog),
+            catalog,
+            steps: Vec::new(),
+            inputs: BTreeMap::new(),
+            collected: BTreeSet::new(),
+            open: Vec::new(),
+        }
+    }
+
+    /// Adds the sink `def`, which writes `input`.
+    pub(super) fn sink(&mut self, def: &RelationDef, input: &SinkInput) -> Result<(), SqlError> {
+        let (plan, span) = match input {
+            SinkInput::Query(query) => (self.scope.plan(query, false)?.plan, query.span),
+            SinkInput::Relation(name) => {
+                let plan = self.relation(&name.value).map_err(|error| error.or_at(name.span))?;
+                (plan, name.span)
+            }
+        };
+        self.add(&def.name, Target::Sink(def.name.clone()), plan, span)
+    }
+
+    /// Adds a query whose rows go to the sink `name`.
+    pub(super) fn query(&mut self, name: &str, query: &Query) -> Result<(), SqlError> {
+        let plan = self.scope.plan(query, false)?.plan;
+        self.add(name, Target::Sink(name.to_owned()), plan, query.span)
+    }
+
+    /// Adds what can put rows into `error_stream`: every pump, and every external stream whole.
+    pub(super) fn everything(&mut self) -> Result<(), SqlError> {
+        for (name, def) in &self.catalog.streams {
+            self.stream(name)?;
+            if !is_fed_by_pumps(self.catalog, name) && def.option("connector").is_some() {
+                self.inputs.entry(name.clone()).or_default().extend(0..def.columns.len());
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a step reads `error_stream`.
+    pub(super) fn reads_errors(&self) -> bool {
+        self.inputs.contains_key(ERROR_STREAM)
+    }
+
+    /// The plan of `SELECT *` of a relation.
+    fn relation(&self, name: &str) -> Result<LogicalPlan, SqlError> {
+        let plan = self.scope.scan(name)?;
+        let columns = self.scope.columns(name).ok_or_else(|| self.scope.unknown(name))?;
+        insert::declared_columns(plan, &columns)
+    }
+
+    fn add(
+        &mut self,
+        owner: &str,
+        target: Target,
+        plan: LogicalPlan,
+        span: Span,
+    ) -> Result<(), SqlError> {
+        let plan = optimize(plan).map_err(|error| error.or_at(span))?;
+        for (name, columns) in scanned(&plan)? {
+            self.stream(&name).map_err(|error| error.or_at(span))?;
+            if !is_fed_by_pumps(self.catalog, &name) {
+                self.inputs.entry(name).or_default().extend(columns);
+            }
+        }
+        self.steps.push(Step { owner: owner.into(), target, plan, span: Some(span) });
+        Ok(())
+    }
+
+    /// Adds the pumps that feed `name`, if it is an in-application stream.
+    fn stream(&mut self, name: &str) -> Result<(), SqlError> {
+        let Some(def) = self.catalog.streams.get(name) else { return Ok(()) };
+        if self.collected.contains(name) {
+            return Ok(());
+        }
+        if let Some(at) = self.open.iter().position(|open| open == name) {
+            let circle = self.open[at..].join(" -> ");
+            return Err(SqlError::new(format!(
+                "pumps feed {name} in a circle: {circle} -> {name}"
+            ))
+            .with_hint("break the circle"));
+        }
+        self.open.push(name.to_owned());
+        for pump in insert::pumps_into(self.catalog, name) {
+            if def.option("connector").is_some() {
+                return Err(SqlError::at(
+                    pump.target.span,
+                    format!("{name} is an external stream"),
+                )
+                .with_hint("pump into a stream without connector, and CREATE SINK … FROM it"));
+            }
+            let plan = insert::plan(&self.scope, pump, def)?;
+            self.add(&pump.name, Target::Stream(name.to_owned()), plan, pump.query.span)?;
+        }
+        self.open.pop();
+        self.collected.insert(name.to_owned());
+        Ok(())
+    }
+}
+
+/// The relations a plan scans, and the columns it reads of each.
+pub(super) fn scanned(plan: &LogicalPlan) -> Result<BTreeMap<String, BTreeSet<usize>>, SqlError> {
+    let mut scans: BTreeMap<String, BTreeSet<usize>> = BTreeMap::new();
+    let visited = plan.apply_with_subqueries(|node| {
+        if let LogicalPlan::TableScan(scan) = node {
+            let columns = scans.entry(scan.table_name.table().to_owned()).or_default();
+            match &scan.projection {
+                Some(projection) => columns.extend(projection),
+                None => columns.extend(0..scan.source.schema().fields().len()),
+            }
+            // A stream's time is always read.
+            columns.extend(scan.source.schema().index_of(ROWTIME).ok());
+        }
+        Ok(TreeNodeRecursion::Continue)
+    });
+    visited.map_err(|error| from_datafusion(&error))?;
+    Ok(scans)
+}

@@ -1,0 +1,68 @@
+//! DataFusion's errors in our words, with their place in the text.
+
+use datafusion::common::SchemaError;
+use datafusion::error::DataFusionError;
+
+use crate::error::{Position, Span, SqlError};
+use crate::spelling::suggest;
+
+/// `error` with its place, if DataFusion knows it.
+pub(super) fn from_datafusion(error: &DataFusionError) -> SqlError {
+    let span = error.diagnostic().and_then(|diagnostic| diagnostic.span);
+    let mut converted = match error.find_root() {
+        DataFusionError::SchemaError(schema, _) => from_schema(schema),
+        DataFusionError::Diagnostic(diagnostic, _) => SqlError::new(lower(&diagnostic.message)),
+        DataFusionError::Plan(message) => from_plan(message),
+        root => SqlError::new(lower(&root.strip_backtrace())),
+    };
+    converted.span = span.map(|span| Span {
+        start: position(span.start),
+        end: Position { line: span.end.line, column: span.end.column.saturating_sub(1).max(1) },
+    });
+    converted
+}
+
+fn position(location: datafusion::common::Location) -> Position {
+    Position { line: location.line, column: location.column }
+}
+
+fn from_schema(error: &SchemaError) -> SqlError {
+    match error {
+        SchemaError::FieldNotFound { field, valid_fields } => {
+            let names: Vec<&str> = valid_fields.iter().map(|field| field.name.as_str()).collect();
+            let error = SqlError::new(format!("column {} does not exist", field.flat_name()));
+            match suggest(&field.name, names.iter().copied()) {
+                Some(near) => error.with_hint(format!("did you mean {near}?")),
+                None if names.is_empty() => error,
+                None => error.with_hint(format!("the columns here are {}", names.join(", "))),
+            }
+        }
+        SchemaError::AmbiguousReference { field } => {
+            SqlError::new(format!("column {} is in several relations", field.name))
+                .with_hint(format!("say which: alias.{}", field.name))
+        }
+        other => SqlError::new(lower(&other.to_string())),
+    }
+}
+
+fn from_plan(message: &str) -> SqlError {
+    let error = SqlError::new(lower(message));
+    if message.contains("could not be resolved from available columns")
+        || message.contains("must appear in the GROUP BY clause")
+    {
+        return error.with_hint("add the column to GROUP BY, or aggregate it");
+    }
+    error
+}
+
+/// Messages begin in lower case; identifiers and functions keep theirs.
+fn lower(message: &str) -> String {
+    let message = message.strip_prefix("Error during planning: ").unwrap_or(message);
+    let mut chars = message.chars();
+    match (chars.next(), chars.next()) {
+        (Some(first), Some(second)) if first.is_uppercase() && second.is_lowercase() => {
+            first.to_lowercase().chain(message.chars().skip(1)).collect()
+        }
+        _ => message.to_owned(),
+    }
+}

@@ -1,0 +1,149 @@
+//! The functions a query may call: DataFusion's, and a few of ours that carry meaning from the text to
+//! the dataflow.
+
+use std::collections::HashMap;
+use std::sync::{Arc, OnceLock};
+
+use arrow::array::{Array, ArrayRef};
+use arrow::datatypes::DataType;
+use datafusion::common::{DataFusionError, Result, ScalarValue, exec_err};
+use datafusion::execution::SessionStateDefaults;
+use datafusion::logical_expr::expr::ScalarFunction;
+use datafusion::logical_expr::planner::ExprPlanner;
+use datafusion::logical_expr::{
+    AggregateUDF, ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
+    Volatility, WindowUDF,
+};
+
+/// The name of the function that marks a window's order as KDA's: by `ROWTIME`, then by arrival, one
+/// row at a time, so that a row does not see later ones of the same time.
+pub(crate) const ARRIVAL_ORDER: &str = "__arrival_order";
+
+/// The name of the function that fails on NULL.
+const NOT_NULL: &str = "__not_null";
+
+/// Everything a query may call, by name.
+#[derive(Debug)]
+pub(crate) struct Functions {
+    pub(crate) scalar: HashMap<String, Arc<ScalarUDF>>,
+    pub(crate) aggregate: HashMap<String, Arc<AggregateUDF>>,
+    pub(crate) window: HashMap<String, Arc<WindowUDF>>,
+    pub(crate) planners: Vec<Arc<dyn ExprPlanner>>,
+}
+
+/// The functions, built once.
+pub(crate) fn functions() -> &'static Functions {
+    static FUNCTIONS: OnceLock<Functions> = OnceLock::new();
+    FUNCTIONS.get_or_init(Functions::new)
+}
+
+impl Functions {
+    fn new() -> Self {
+        let mut scalar = HashMap::new();
+        let ours = [ScalarUDF::from(ArrivalOrder::new()), ScalarUDF::from(NotNull::new())];
+        let theirs = SessionStateDefaults::default_scalar_functions();
+        for function in theirs.into_iter().chain(ours.into_iter().map(Arc::new)) {
+            for alias in function.aliases() {
+                scalar.insert(alias.clone(), Arc::clone(&function));
+            }
+            scalar.insert(function.name().to_owned(), function);
+        }
+        let mut aggregate = HashMap::new();
+        for function in SessionStateDefaults::default_aggregate_functions() {
+            for alias in function.aliases() {
+                aggregate.insert(alias.clone(), Arc::clone(&function));
+            }
+            aggregate.insert(function.name().to_owned(), function);
+        }
+        let mut window = HashMap::new();
+        for function in SessionStateDefaults::default_window_functions() {
+            for alias in function.aliases() {
+                window.insert(alias.clone(), Arc::clone(&function));
+            }
+            window.insert(function.name().to_owned(), function);
+        }
+        Self { scalar, aggregate, window, planners: SessionStateDefaults::default_expr_planners() }
+    }
+}
+
+/// `expr`, failing on rows where it is NULL; `column` is named in the message.
+pub(crate) fn not_null(expr: Expr, column: &str) -> Expr {
+    let function = Arc::clone(&functions().scalar[NOT_NULL]);
+    let name = Expr::Literal(ScalarValue::from(column), None);
+    Expr::ScalarFunction(ScalarFunction::new_udf(function, vec![expr, name]))
+}
+
+/// Returns its argument; only its name matters, to the planner.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct ArrivalOrder {
+    signature: Signature,
+}
+
+impl ArrivalOrder {
+    fn new() -> Self {
+        Self { signature: Signature::any(1, Volatility::Immutable) }
+    }
+}
+
+impl ScalarUDFImpl for ArrivalOrder {
+    fn name(&self) -> &'static str {
+        ARRIVAL_ORDER
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, arg_types: &[DataType]) -> Result<DataType> {
+        first(arg_types)
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        first(&args.args)
+    }
+}
+
+/// Returns its first argument, or fails where it is NULL.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct NotNull {
+    signature: Signature,
+}
+
+impl NotNull {
+    fn new() -> Self {
+        Self { signature: Signature::any(2, Volatility::Immutable) }
+    }
+}
+
+impl ScalarUDFImpl for NotNull {
+    fn name(&self) -> &'static str {
+        NOT_NULL
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, arg_types: &[DataType]) -> Result<DataType> {
+        first(arg_types)
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let values: ArrayRef = first(&args.args)?.into_array(args.number_rows)?;
+        if values.null_count() > 0 {
+            let name = args.args.get(1).map(|name| match name {
+                ColumnarValue::Scalar(name) => name.to_string(),
+                ColumnarValue::Array(_) => String::new(),
+            });
+            return exec_err!("NULL in the NOT NULL column {}", name.unwrap_or_default());
+        }
+        Ok(ColumnarValue::Array(values))
+    }
+}
+
+fn first<T: Clone>(arguments: &[T]) -> Result<T> {
+    arguments
+        .first()
+        .cloned()
+        .ok_or_else(|| DataFusionError::Internal("a marker function without argument".to_owned()))
+}

@@ -1,0 +1,158 @@
+//! Pumps: fitting a query's rows into a stream.
+//!
+//! Columns match by position, values are cast to the stream's types within KDA's type families, longer
+//! texts are cut as KDA does, and `ROWTIME` comes along.
+//!
+//! Source: "INSERT" and "Data types" of the Kinesis Data Analytics SQL reference.
+
+use arrow::datatypes::DataType;
+use datafusion::common::{Column, ScalarValue};
+use datafusion::functions::unicode::expr_fn::left;
+use datafusion::logical_expr::{
+    Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, cast, col, lit,
+};
+use millstream_engine::definition::{ColumnDef, ROWTIME, RelationDef, TIMESTAMP_TYPE};
+
+use super::errors::from_datafusion;
+use super::functions::not_null;
+use super::relations::Scope;
+use crate::catalog::Catalog;
+use crate::error::{Span, SqlError};
+use crate::spelling::suggest;
+use crate::statement::Pump;
+
+/// The started pumps that feed `stream`.
+pub(super) fn pumps_into<'c>(
+    catalog: &'c Catalog,
+    stream: &str,
+) -> impl Iterator<Item = &'c Pump> + use<'c> {
+    let stream = stream.to_owned();
+    catalog.pumps.values().filter(move |pump| pump.started && pump.target.value == stream)
+}
+
+/// The plan of what `pump` inserts into `target`: the stream's columns and `ROWTIME`, not optimised.
+pub(super) fn plan(
+    scope: &Scope<'_>,
+    pump: &Pump,
+    target: &RelationDef,
+) -> Result<LogicalPlan, SqlError> {
+    let planned = scope.plan(&pump.query, true)?;
+    if !planned.has_rowtime {
+        return Err(SqlError::at(pump.query.span, "the rows of this pump have no ROWTIME")
+            .with_hint("select a time AS ROWTIME, or group by a window such as STEP(s.ROWTIME BY INTERVAL '1' MINUTE)"));
+    }
+    let sources = unique_columns(&planned.plan);
+    let (rowtime, values) =
+        sources.split_last().ok_or_else(|| SqlError::at(pump.query.span, "nothing to insert"))?;
+    let targets = targets(pump, target)?;
+    if values.len() != targets.len() {
+        return Err(SqlError::at(
+            pump.query.span,
+            format!(
+                "the query has {} columns but {} takes {}",
+                values.len(),
+                target.name,
+                targets.len()
+            ),
+        )
+        .with_hint("the columns match by position; ROWTIME comes along by itself"));
+    }
+    let schema = planned.plan.schema();
+    let mut exprs = Vec::with_capacity(target.columns.len() + 1);
+    for column in &target.columns {
+        let position = targets.iter().position(|name| *name == column.name);
+        let value = match position {
+            None => lit(ScalarValue::try_from(&column.data_type).unwrap_or(ScalarValue::Null)),
+            Some(position) => {
+                let value = Expr::Column(values[position].clone());
+                let from = value.get_type(schema.as_ref()).map_err(|e| from_datafusion(&e))?;
+                fit(value, &from, column, pump.query.span)?
+            }
+        };
+        exprs.push(value.alias(column.name.as_str()));
+    }
+    let rowtime = cast(Expr::Column(rowtime.clone()), TIMESTAMP_TYPE);
+    exprs.push(rowtime.alias(ROWTIME));
+    LogicalPlanBuilder::from(planned.plan.clone())
+        .project(exprs)
+        .and_then(LogicalPlanBuilder::build)
+        .map_err(|error| from_datafusion(&error).or_at(pump.query.span))
+}
+
+/// The columns of `plan` by name; where names repeat, DataFusion's qualified ones tell them apart.
+fn unique_columns(plan: &LogicalPlan) -> Vec<Column> {
+    plan.schema().columns()
+}
+
+/// The names of the columns the pump feeds.
+fn targets<'a>(pump: &'a Pump, target: &'a RelationDef) -> Result<Vec<&'a str>, SqlError> {
+    let declared = || target.columns.iter().map(|column| column.name.as_str());
+    if pump.columns.is_empty() {
+        return Ok(declared().collect());
+    }
+    for name in &pump.columns {
+        if !declared().any(|declared| declared == name.value) {
+            let message = format!("{} has no column {}", target.name, name.value);
+            let error = SqlError::at(name.span, message);
+            return Err(match suggest(&name.value, declared()) {
+                Some(near) => error.with_hint(format!("did you mean {near}?")),
+                None => error.with_hint(format!(
+                    "its columns are {}",
+                    declared().collect::<Vec<_>>().join(", ")
+                )),
+            });
+        }
+    }
+    Ok(pump.columns.iter().map(|name| name.value.as_str()).collect())
+}
+
+/// `value` as a value of `column`.
+fn fit(value: Expr, from: &DataType, column: &ColumnDef, span: Span) -> Result<Expr, SqlError> {
+    let to = &column.data_type;
+    if !assignable(from, to) {
+        let message = format!("{from} cannot be inserted into {}, which is {to}", column.name);
+        return Err(SqlError::at(span, message)
+            .with_hint(format!("CAST the value to the type of {}", column.name)));
+    }
+    let mut value = if from == to { value } else { cast(value, to.clone()) };
+    if let (DataType::Utf8, Some(length)) = (to, column.length_max) {
+        value = left(value, lit(i64::try_from(length).unwrap_or(i64::MAX)));
+    }
+    Ok(if column.nullable { value } else { not_null(value, &column.name) })
+}
+
+/// Whether KDA converts by itself: within the families of numbers, of texts, of bytes, and each of the
+/// date and time types to itself.
+fn assignable(from: &DataType, to: &DataType) -> bool {
+    let is_text =
+        |t: &DataType| matches!(t, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View);
+    let is_bytes = |t: &DataType| {
+        matches!(
+            t,
+            DataType::Binary
+                | DataType::LargeBinary
+                | DataType::BinaryView
+                | DataType::FixedSizeBinary(_)
+        )
+    };
+    let is_timestamp = |t: &DataType| matches!(t, DataType::Timestamp(..));
+    let is_date = |t: &DataType| matches!(t, DataType::Date32 | DataType::Date64);
+    let is_time = |t: &DataType| matches!(t, DataType::Time32(_) | DataType::Time64(_));
+    from == to
+        || from.is_null()
+        || (from.is_numeric() && to.is_numeric())
+        || [&is_text as &dyn Fn(&DataType) -> bool, &is_bytes, &is_timestamp, &is_date, &is_time]
+            .iter()
+            .any(|family| family(from) && family(to))
+}
+
+/// The columns of `stream` without system columns, as a projection of a scan of it.
+pub(super) fn declared_columns(
+    plan: LogicalPlan,
+    names: &[String],
+) -> Result<LogicalPlan, SqlError> {
+    LogicalPlanBuilder::from(plan)
+        .project(names.iter().map(|name| col(Column::from_name(name))))
+        .and_then(LogicalPlanBuilder::build)
+        .map_err(|error| from_datafusion(&error))
+}

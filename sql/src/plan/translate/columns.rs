@@ -1,0 +1,96 @@
+//! A projection below an operator that wants plain columns.
+//!
+//! Operators find keys and arguments by column. Expressions are computed below them, once each, where
+//! a row they fail on is set aside like any other.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{Schema, SchemaRef};
+use datafusion::common::{Column, DFSchema};
+use datafusion::logical_expr::expr::AggregateFunctionParams;
+use datafusion::logical_expr::{Expr, ExprSchemable};
+use datafusion::physical_expr::PhysicalExpr;
+
+use super::physical;
+use crate::error::SqlError;
+use crate::plan::errors::from_datafusion;
+
+/// The columns of a projection under construction.
+pub(super) struct Columns<'a> {
+    input: &'a DFSchema,
+    exprs: Vec<Expr>,
+}
+
+impl<'a> Columns<'a> {
+    /// Nothing yet, over an input of this schema.
+    pub(super) fn over(input: &'a DFSchema) -> Self {
+        Self { input, exprs: Vec::new() }
+    }
+
+    /// All columns of the input, in order.
+    pub(super) fn all(input: &'a DFSchema) -> Self {
+        Self { input, exprs: input.columns().into_iter().map(Expr::Column).collect() }
+    }
+
+    /// The column that holds `expr`: added, unless it is there.
+    pub(super) fn add(&mut self, expr: &Expr) -> usize {
+        let expr = expr.clone().unalias();
+        self.exprs.iter().position(|known| *known == expr).unwrap_or_else(|| {
+            self.exprs.push(expr);
+            self.exprs.len() - 1
+        })
+    }
+
+    /// `expr` as an expression over the projection: a literal stays, all else becomes a column.
+    pub(super) fn replace(&mut self, expr: &Expr) -> Expr {
+        match expr {
+            Expr::Literal(..) => expr.clone(),
+            _ => Expr::Column(Column::from_name(name(self.add(expr)))),
+        }
+    }
+
+    /// An aggregate's arguments, filter and order over the projection.
+    pub(super) fn replace_aggregate(
+        &mut self,
+        params: &AggregateFunctionParams,
+    ) -> AggregateFunctionParams {
+        let mut params = params.clone();
+        params.args = params.args.iter().map(|arg| self.replace(arg)).collect();
+        params.filter = params.filter.map(|filter| Box::new(self.replace(&filter)));
+        for sort in &mut params.order_by {
+            sort.expr = self.replace(&sort.expr);
+        }
+        params
+    }
+
+    /// Whether the projection is the input as it is.
+    pub(super) fn is_input(&self) -> bool {
+        let input = self.input.columns();
+        self.exprs.len() == input.len()
+            && self.exprs.iter().zip(input).all(|(expr, column)| *expr == Expr::Column(column))
+    }
+
+    /// The projection's schema; its columns are named by their place.
+    pub(super) fn schema(&self) -> Result<SchemaRef, SqlError> {
+        let fields = self.exprs.iter().enumerate().map(|(index, expr)| {
+            let (_, field) = expr.to_field(self.input)?;
+            Ok(field.as_ref().clone().with_name(name(index)))
+        });
+        let fields = fields.collect::<Result<Vec<_>, _>>();
+        Ok(Arc::new(Schema::new(fields.map_err(|error| from_datafusion(&error))?)))
+    }
+
+    /// The projection's expressions.
+    pub(super) fn physical(&self) -> Result<Vec<Arc<dyn PhysicalExpr>>, SqlError> {
+        self.exprs.iter().map(|expr| physical(expr, self.input)).collect()
+    }
+}
+
+fn name(index: usize) -> String {
+    format!("c{index}")
+}
+
+/// `schema` for planning expressions over it.
+pub(super) fn unqualified(schema: &SchemaRef) -> Result<DFSchema, SqlError> {
+    DFSchema::try_from(Arc::clone(schema)).map_err(|error| from_datafusion(&error))
+}

@@ -1,0 +1,303 @@
+//! Logical plan to dataflow: each stateful node becomes an operator of ours, each stateless one an
+//! operator over DataFusion's expressions; whatever is neither is refused with the reason.
+//!
+//! Equal subplans become one node, also across pumps and sinks.
+
+mod aggregate;
+mod columns;
+// mod join;
+// mod window;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arrow::datatypes::{Schema, SchemaRef};
+use datafusion::common::DFSchema;
+use datafusion::logical_expr::execution_props::ExecutionProps;
+use datafusion::logical_expr::{Expr, LogicalPlan, TableScan};
+use datafusion::physical_expr::expressions::Column;
+use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
+use millstream_engine::dataflow::{
+    Dataflow, Node, NodeId, NodeKind, OperatorSpec, SourceNode, TableNode, TimeOrder,
+};
+use millstream_engine::definition::{ROWTIME, Rowtime};
+use millstream_engine::executor::timed_columns;
+use millstream_engine::fault::{ERROR_STREAM, error_stream_schema};
+use millstream_engine::operators::filter::FilterSpec;
+use millstream_engine::operators::project::ProjectSpec;
+use millstream_engine::operators::union::UnionSpec;
+use millstream_engine::watermark::Watermarks;
+
+use super::application::{Collector, Step, Target};
+use super::errors::from_datafusion;
+use super::relations::stream_schema;
+use crate::catalog::Catalog;
+use crate::error::SqlError;
+
+/// Builds the dataflow of the collected steps.
+pub(super) fn translate(catalog: &Catalog, collected: Collector<'_>) -> Result<Dataflow, SqlError> {
+    let mut translator = Translator::new(catalog);
+    for (name, columns) in &collected.inputs {
+        translator.input(name, columns.iter().copied().collect())?;
+    }
+    let mut pumped: HashMap<String, Vec<NodeId>> = HashMap::new();
+    let mut steps = collected.steps.into_iter().peekable();
+    while let Some(step) = steps.next() {
+        let span = step.span;
+        let node = translator.step(&step).map_err(|error| match span {
+            Some(span) => error.or_at(span),
+            None => error,
+        })?;
+        if let Target::Stream(stream) = step.target {
+            pumped.entry(stream.clone()).or_default().push(node);
+            // The collector keeps the pumps of a stream together.
+            let is_last =
+                steps.peek().is_none_or(|next| next.target != Target::Stream(stream.clone()));
+            let all = super::insert::pumps_into(catalog, &stream).count();
+            if is_last || pumped[&stream].len() == all {
+                let parts = pumped[&stream].clone();
+                translator.stream(&stream, parts);
+            }
+        }
+    }
+    Ok(translator.dataflow)
+}
+
+struct Translator<'a> {
+    catalog: &'a Catalog,
+    dataflow: Dataflow,
+    /// Where the rows of a relation are, and which of its columns the node has.
+    relations: HashMap<String, (NodeId, Vec<usize>)>,
+    /// Subplans that are nodes already.
+    shared: HashMap<LogicalPlan, NodeId>,
+    owner: Arc<str>,
+}
+
+impl<'a> Translator<'a> {
+    fn new(catalog: &'a Catalog) -> Self {
+        Self {
+            catalog,
+            dataflow: Dataflow::default(),
+            relations: HashMap::new(),
+            shared: HashMap::new(),
+            owner: "".into(),
+        }
+    }
+
+    /// Adds a source or table node for the relation `name`, reading `projection` of its columns.
+    fn input(&mut self, name: &str, projection: Vec<usize>) -> Result<(), SqlError> {
+        let (schema, kind) = if let Some(def) = self.catalog.streams.get(name) {
+            let schema = project(&stream_schema(def), &projection)?;
+            let rowtime = schema.index_of(ROWTIME).map_err(|e| SqlError::new(e.to_string()))?;
+            let (order, time_columns) = match &def.rowtime {
+                Rowtime::Arrival => (TimeOrder::Arrival, Vec::new()),
+                Rowtime::Field(_) => (TimeOrder::Ascending, Vec::new()),
+                Rowtime::Column { column, delay_ms } => {
+                    let read = projection.iter().position(|read| read == column);
+                    (TimeOrder::Bounded(*delay_ms), read.into_iter().collect())
+                }
+            };
+            let stream = name.to_owned();
+            let projection = projection.clone();
+            let source = SourceNode { stream, projection, rowtime, time_columns, order };
+            (schema, NodeKind::Source(source))
+        } else if name == ERROR_STREAM {
+            // It is made whole in any case.
+            let all = (0..error_stream_schema().fields().len()).collect();
+            let id = self.node(error_stream_schema(), false, vec![], NodeKind::ErrorStream);
+            self.relations.insert(name.to_owned(), (id, all));
+            return Ok(());
+        } else {
+            let def = &self.catalog.tables[name];
+            let schema = project(&def.declared_schema(), &projection)?;
+            let table = TableNode { table: name.to_owned(), projection: projection.clone() };
+            (schema, NodeKind::Table(table))
+        };
+        let updating = matches!(kind, NodeKind::Table(_));
+        let id = self.node(schema, updating, vec![], kind);
+        self.relations.insert(name.to_owned(), (id, projection));
+        Ok(())
+    }
+
+    /// Adds the nodes of a step; returns the last one, or the sink.
+    fn step(&mut self, step: &Step) -> Result<NodeId, SqlError> {
+        self.owner = Arc::clone(&step.owner);
+        let node = self.plan(&step.plan)?;
+        let Target::Sink(name) = &step.target else { return Ok(node) };
+        let schema = Arc::clone(&self.dataflow.node(node).schema);
+        let updating = self.dataflow.node(node).updating;
+        Ok(self.node(schema, updating, vec![node], NodeKind::Sink(name.clone())))
+    }
+
+    /// Makes the in-application stream `name` of what its pumps give.
+    fn stream(&mut self, name: &str, parts: Vec<NodeId>) {
+        let schema = stream_schema(&self.catalog.streams[name]);
+        let all = (0..schema.fields().len()).collect();
+        self.owner = name.into();
+        let updating = parts.iter().any(|part| self.dataflow.node(*part).updating);
+        let union = Arc::new(UnionSpec { schema: Arc::clone(&schema), updating });
+        let id = self.node(schema, updating, parts, NodeKind::Operator(union));
+        self.relations.insert(name.to_owned(), (id, all));
+    }
+
+    /// The node of a plan.
+    fn plan(&mut self, plan: &LogicalPlan) -> Result<NodeId, SqlError> {
+        if let Some(node) = self.shared.get(plan) {
+            return Ok(*node);
+        }
+        let node = match plan {
+            LogicalPlan::SubqueryAlias(alias) => return self.plan(&alias.input),
+            LogicalPlan::TableScan(scan) => self.scan(scan)?,
+            LogicalPlan::Projection(projection) => {
+                let input = self.plan(&projection.input)?;
+                let exprs = physical_all(&projection.expr, projection.input.schema())?;
+                self.project(input, exprs, &arrow_schema(plan))
+            }
+            LogicalPlan::Filter(filter) => {
+                let input = self.plan(&filter.input)?;
+                let predicate = physical(&filter.predicate, filter.input.schema())?;
+                let node = self.dataflow.node(input);
+                let (schema, updating) = (Arc::clone(&node.schema), node.updating);
+                self.operator(schema, updating, vec![input], FilterSpec { predicate })
+            }
+            LogicalPlan::Union(union) => {
+                let inputs = union.inputs.iter().map(|input| self.plan(input));
+                let inputs = inputs.collect::<Result<Vec<_>, _>>()?;
+                let updating = inputs.iter().any(|input| self.dataflow.node(*input).updating);
+                let schema = arrow_schema(plan);
+                let spec = UnionSpec { schema: Arc::clone(&schema), updating };
+                self.operator(schema, updating, inputs, spec)
+            }
+            LogicalPlan::Aggregate(aggregate) => self.aggregate(aggregate)?,
+            //JOIN
+            //WINDOW
+            other => return Err(refuse(other)),
+        };
+        self.shared.insert(plan.clone(), node);
+        Ok(node)
+    }
+
+    fn scan(&mut self, scan: &TableScan) -> Result<NodeId, SqlError> {
+        let name = scan.table_name.table();
+        if scan.fetch.is_some() {
+            return Err(refuse_limit());
+        }
+        let (node, columns) = self
+            .relations
+            .get(name)
+            .ok_or_else(|| SqlError::new(format!("{name} is read before it is wired")))?;
+        let (node, columns) = (*node, columns.clone());
+        let wanted: Vec<usize> = match &scan.projection {
+            Some(projection) => projection.clone(),
+            None => (0..scan.source.schema().fields().len()).collect(),
+        };
+        if wanted == columns {
+            return Ok(node);
+        }
+        let schema = Arc::clone(&self.dataflow.node(node).schema);
+        let positions = wanted.iter().filter_map(|wanted| columns.iter().position(|c| c == wanted));
+        let exprs = positions.map(|at| column(&schema, at)).collect();
+        let schema = Arc::new(scan.projected_schema.as_arrow().clone());
+        Ok(self.project(node, exprs, &schema))
+    }
+
+    fn project(
+        &mut self,
+        input: NodeId,
+        exprs: Vec<Arc<dyn PhysicalExpr>>,
+        schema: &SchemaRef,
+    ) -> NodeId {
+        let node = self.dataflow.node(input);
+        let updating = node.updating;
+        let input_schema = Arc::clone(&node.schema);
+        let spec = ProjectSpec { exprs, input_schema, schema: Arc::clone(schema) };
+        self.operator(Arc::clone(schema), updating, vec![input], spec)
+    }
+
+    fn operator(
+        &mut self,
+        schema: SchemaRef,
+        updating: bool,
+        inputs: Vec<NodeId>,
+        spec: impl OperatorSpec + 'static,
+    ) -> NodeId {
+        self.node(schema, updating, inputs, NodeKind::Operator(Arc::new(spec)))
+    }
+
+    fn node(
+        &mut self,
+        schema: SchemaRef,
+        updating: bool,
+        inputs: Vec<NodeId>,
+        kind: NodeKind,
+    ) -> NodeId {
+        let owner = Arc::clone(&self.owner);
+        self.dataflow.push(Node { owner, schema, updating, inputs, kind })
+    }
+
+    /// Which columns of `node` keep a watermark.
+    fn timed(&self, node: NodeId) -> Watermarks {
+        timed_columns(&self.dataflow).swap_remove(node.0)
+    }
+
+    /// Whether `node` reads tables alone, and so changes only when they are read again.
+    fn is_table(&self, node: NodeId) -> bool {
+        let node = self.dataflow.node(node);
+        match &node.kind {
+            NodeKind::Table(_) => true,
+            NodeKind::Operator(_) => node.inputs.iter().all(|input| self.is_table(*input)),
+            NodeKind::Source(_) | NodeKind::ErrorStream | NodeKind::Sink(_) => false,
+        }
+    }
+}
+
+fn project(schema: &Schema, projection: &[usize]) -> Result<SchemaRef, SqlError> {
+    schema.project(projection).map(Arc::new).map_err(|error| SqlError::new(error.to_string()))
+}
+
+fn arrow_schema(plan: &LogicalPlan) -> SchemaRef {
+    Arc::new(plan.schema().as_arrow().clone())
+}
+
+fn column(schema: &Schema, index: usize) -> Arc<dyn PhysicalExpr> {
+    Arc::new(Column::new(schema.field(index).name(), index))
+}
+
+fn physical(expr: &Expr, schema: &DFSchema) -> Result<Arc<dyn PhysicalExpr>, SqlError> {
+    if expr.is_volatile() {
+        return Err(SqlError::new(format!("{expr} is not the same on a replay"))
+            .with_hint("a continuous query may only use functions of its input"));
+    }
+    create_physical_expr(expr, schema, &ExecutionProps::new())
+        .map_err(|error| from_datafusion(&error))
+}
+
+fn physical_all(exprs: &[Expr], schema: &DFSchema) -> Result<Vec<Arc<dyn PhysicalExpr>>, SqlError> {
+    exprs.iter().map(|expr| physical(expr, schema)).collect()
+}
+
+fn refuse_limit() -> SqlError {
+    SqlError::new("LIMIT has no meaning on a stream that does not end")
+        .with_hint("leave LIMIT out, or ask once: SELECT without STREAM")
+}
+
+/// What the reader can do about a plan node that has no incremental form here.
+fn refuse(plan: &LogicalPlan) -> SqlError {
+    match plan {
+        LogicalPlan::Limit(_) => refuse_limit(),
+        LogicalPlan::Sort(_) => {
+            SqlError::new("ORDER BY cannot be kept on a stream that does not end")
+                .with_hint("leave ORDER BY out, or ask once: SELECT without STREAM")
+        }
+        LogicalPlan::Distinct(_) => SqlError::new("DISTINCT would have to keep every row for ever")
+            .with_hint(
+                "GROUP BY the columns and a window such as STEP(s.ROWTIME BY INTERVAL '1' MINUTE)",
+            ),
+        LogicalPlan::Values(_) | LogicalPlan::EmptyRelation(_) => {
+            SqlError::new("the query reads no stream")
+                .with_hint("name a stream in FROM, or ask once: SELECT without STREAM")
+        }
+        other => SqlError::new(format!("{} cannot run continuously", other.display()))
+            .with_hint("ask once instead: SELECT without STREAM"),
+    }
+}
