@@ -1,9 +1,21 @@
 //! Statements: what a text says, checked for form but not for meaning.
 
+mod columns;
+mod cursor;
+mod data_type;
+mod grammar;
+mod options;
+mod query;
+pub(crate) mod reserved;
+
 use datafusion::sql::sqlparser::ast;
 use millstream_engine::definition::RelationDef;
 
+use crate::catalog::IDENTIFIER_FOLDING;
 use crate::error::{Span, SqlError};
+use crate::source::SourceText;
+use crate::statement::cursor::Cursor;
+use crate::tokens::{self, Folding};
 
 /// A statement and where it stands.
 #[derive(Debug, Clone)]
@@ -139,11 +151,37 @@ pub struct Query {
     pub span: Span,
 }
 
-/// Splits `text` into statements.
+/// Splits `text` into statements, with identifiers folded to upper case; `SET identifier_folding =
+/// 'lower'` changes that for the statements behind it.
 ///
 /// # Errors
 ///
-/// Where the text is not of the dialect: the first place that is wrong.
+/// Where the text is not of the dialect: the first place that is wrong. Every error has a span.
 pub fn parse(text: &str) -> Result<Vec<Statement>, SqlError> {
-    Err(SqlError::new(format!("unfinished: {} bytes", text.len())))
+    parse_folding(text, Folding::Upper)
+}
+
+/// [`parse`] for the text of a session that folds identifiers by `folding` already: see
+/// [`crate::Catalog::folding`].
+///
+/// # Errors
+///
+/// Those of [`parse`].
+pub fn parse_folding(text: &str, mut folding: Folding) -> Result<Vec<Statement>, SqlError> {
+    let source = SourceText::new(text);
+    let all = tokens::tokenize(&source)?;
+    let mut parsed = Vec::new();
+    for tokens in tokens::statements(&all) {
+        let folded = tokens::fold(tokens, folding);
+        let mut cursor = Cursor::new(&source, &folded.tokens);
+        let statement = grammar::statement(&mut cursor, &folded.streams)?;
+        if let StatementKind::Set { key, value } = &statement.kind
+            && key == IDENTIFIER_FOLDING
+            && let Some(named) = Folding::named(value)
+        {
+            folding = named;
+        }
+        parsed.push(statement);
+    }
+    Ok(parsed)
 }

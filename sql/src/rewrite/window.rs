@@ -1,0 +1,131 @@
+//! Sliding windows in KDA's form: a frame without an order.
+//!
+//! `OVER (PARTITION BY k RANGE INTERVAL '1' HOUR PRECEDING)` means: the rows that have arrived before
+//! this one and are not older than an hour. Standard SQL would call for an `ORDER BY` and take rows of
+//! the same time in; so an order by [`ARRIVAL_ORDER`] is put in, under which no two rows are equal.
+
+use std::collections::HashMap;
+use std::ops::ControlFlow;
+
+use datafusion::sql::sqlparser::ast::{
+    Expr, Ident, NamedWindowExpr, OrderByExpr, OrderByOptions, Select, VisitMut, VisitorMut,
+    WindowFrame, WindowFrameBound, WindowSpec, WindowType,
+};
+use datafusion::sql::sqlparser::tokenizer::Span;
+use millstream_engine::definition::ROWTIME;
+
+use crate::error::SqlError;
+use crate::source::span_of;
+use crate::spelling::did_you_mean;
+use crate::syntax::call;
+
+/// The marker function of the order in which rows arrive: its argument is the row's `ROWTIME`; rows of
+/// the same time follow each other in the order of arrival, and none is a peer of another.
+pub const ARRIVAL_ORDER: &str = "__arrival_order";
+
+/// Puts the named windows of a `SELECT` where they are used, and orders into KDA's frames.
+pub(super) fn select(select: &mut Select) -> Result<(), SqlError> {
+    let mut windows = Windows { named: named(select)? };
+    let mut result = select.projection.visit(&mut windows);
+    if result.is_continue() {
+        result = select.qualify.visit(&mut windows);
+    }
+    match result {
+        ControlFlow::Break(error) => Err(error),
+        ControlFlow::Continue(()) => {
+            select.named_window.clear();
+            Ok(())
+        }
+    }
+}
+
+/// The windows of `WINDOW w AS (…), …`, each free of references to others.
+fn named(select: &Select) -> Result<HashMap<String, WindowSpec>, SqlError> {
+    let mut named: HashMap<String, WindowSpec> = HashMap::new();
+    for definition in &select.named_window {
+        let spec = match &definition.1 {
+            NamedWindowExpr::NamedWindow(name) => find(&named, name)?.clone(),
+            NamedWindowExpr::WindowSpec(spec) => merged(&named, spec.clone())?,
+        };
+        if named.insert(definition.0.value.clone(), spec).is_some() {
+            let message = format!("window {} is defined twice", definition.0.value);
+            return Err(at(&definition.0, SqlError::new(message).with_hint("rename one of them")));
+        }
+    }
+    Ok(named)
+}
+
+fn find<'a>(
+    named: &'a HashMap<String, WindowSpec>,
+    name: &Ident,
+) -> Result<&'a WindowSpec, SqlError> {
+    named.get(&name.value).ok_or_else(|| {
+        let mut known: Vec<&str> = named.keys().map(String::as_str).collect();
+        known.sort_unstable();
+        let error = SqlError::new(format!("there is no window {}", name.value));
+        at(name, error.with_hint(did_you_mean(&name.value, known, "windows")))
+    })
+}
+
+fn at(name: &Ident, error: SqlError) -> SqlError {
+    span_of(name.span).into_iter().fold(error, SqlError::or_at)
+}
+
+/// `(w …)`: the window `w` with what the parentheses add.
+fn merged(
+    named: &HashMap<String, WindowSpec>,
+    mut spec: WindowSpec,
+) -> Result<WindowSpec, SqlError> {
+    let Some(name) = spec.window_name.take() else { return Ok(spec) };
+    let mut base = find(named, &name)?.clone();
+    if !spec.partition_by.is_empty() {
+        let error = SqlError::new(format!("window {} has its partitions already", name.value));
+        return Err(at(&name, error.with_hint("leave PARTITION BY out, or write the window in full")));
+    }
+    if !spec.order_by.is_empty() {
+        base.order_by = spec.order_by;
+    }
+    base.window_frame = spec.window_frame.or(base.window_frame);
+    Ok(base)
+}
+
+struct Windows {
+    named: HashMap<String, WindowSpec>,
+}
+
+impl VisitorMut for Windows {
+    type Break = SqlError;
+
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<SqlError> {
+        let Expr::Function(function) = expr else { return ControlFlow::Continue(()) };
+        let Some(over) = function.over.take() else { return ControlFlow::Continue(()) };
+        let spec = match over {
+            WindowType::NamedWindow(name) => find(&self.named, &name).cloned(),
+            WindowType::WindowSpec(spec) => merged(&self.named, spec),
+        };
+        match spec {
+            Ok(spec) => {
+                function.over = Some(WindowType::WindowSpec(ordered(spec)));
+                ControlFlow::Continue(())
+            }
+            Err(error) => ControlFlow::Break(error),
+        }
+    }
+}
+
+/// The window with an order, if it has a frame and none.
+fn ordered(mut spec: WindowSpec) -> WindowSpec {
+    let Some(frame) = &mut spec.window_frame else { return spec };
+    if !spec.order_by.is_empty() {
+        return spec;
+    }
+    let WindowFrame { end_bound, .. } = frame;
+    end_bound.get_or_insert(WindowFrameBound::CurrentRow);
+    let rowtime = Expr::Identifier(Ident::new(ROWTIME));
+    spec.order_by.push(OrderByExpr {
+        expr: call(ARRIVAL_ORDER, Span::empty(), vec![rowtime]),
+        options: OrderByOptions { asc: None, nulls_first: None },
+        with_fill: None,
+    });
+    spec
+}

@@ -1,0 +1,194 @@
+//! Queries: sqlparser reads them, the rewrites make them KDA's, its errors become ours.
+
+use datafusion::sql::sqlparser::ast::{self, Expr, SetExpr};
+use datafusion::sql::sqlparser::parser::{Parser, ParserError};
+use datafusion::sql::sqlparser::tokenizer::{Location, Token, TokenWithSpan};
+
+use crate::dialect::{QUALIFIED_DIFFERENCE, Streaming};
+use crate::error::{Position, Span, SqlError};
+use crate::rewrite;
+use crate::statement::Query;
+use crate::statement::cursor::{Cursor, shorten};
+use crate::tokens::{NESTING_MAX, is_word, place};
+
+/// How deep sqlparser may recurse: a parenthesis takes it several levels down.
+const RECURSION_MAX: usize = NESTING_MAX * 8;
+
+/// Reads the query that the rest of the statement is. `streams` is where the `SELECT`s stand that say
+/// `STREAM`.
+pub(crate) fn query(cursor: &mut Cursor<'_>, streams: &[Location]) -> Result<Query, SqlError> {
+    let tokens = cursor.rest();
+    if tokens.is_empty() {
+        return Err(cursor.expected("a query").with_hint("a query begins with SELECT, WITH or VALUES"));
+    }
+    refuse_unsupported(tokens)?;
+    let start = cursor.mark();
+    let mut parser = parser(tokens);
+    let parsed = parser.parse_query().map_err(|error| from_parser(&error, cursor))?;
+    let left = parser.peek_token();
+    if left.token != Token::EOF {
+        return Err(left_over(cursor, &left));
+    }
+    while cursor.peek().is_some() {
+        cursor.advance();
+    }
+    let span = cursor.span_since(start);
+    let mut ast = parsed;
+    rewrite::query(&mut ast).map_err(|error| error.or_at(span))?;
+    let stream = says_stream(&ast, streams);
+    Ok(Query { ast, stream, span })
+}
+
+/// Reads one expression from the tokens before the next `,` or `)` outside parentheses.
+pub(crate) fn expression(cursor: &mut Cursor<'_>) -> Result<Expr, SqlError> {
+    let rest = cursor.rest();
+    let mut depth = 0_usize;
+    let ends = |token: &TokenWithSpan| match token.token {
+        Token::LParen => {
+            depth += 1;
+            false
+        }
+        Token::RParen if depth > 0 => {
+            depth -= 1;
+            false
+        }
+        Token::RParen | Token::Comma => depth == 0,
+        _ => false,
+    };
+    let length = rest.iter().position(ends).unwrap_or(rest.len());
+    let tokens = rest.get(..length).unwrap_or_default();
+    if tokens.is_empty() {
+        return Err(cursor.expected("an expression"));
+    }
+    let mut parser = parser(tokens);
+    let expr = parser.parse_expr().map_err(|error| from_parser(&error, cursor))?;
+    let left = parser.peek_token();
+    if left.token != Token::EOF {
+        return Err(left_over(cursor, &left));
+    }
+    for _ in 0..length {
+        cursor.advance();
+    }
+    Ok(expr)
+}
+
+fn parser(tokens: &[TokenWithSpan]) -> Parser<'static> {
+    Parser::new(&Streaming)
+        .with_recursion_limit(RECURSION_MAX)
+        .with_tokens_with_locations(tokens.to_vec())
+}
+
+/// Forms of KDA that this version does not run: better said at once than misread.
+fn refuse_unsupported(tokens: &[TokenWithSpan]) -> Result<(), SqlError> {
+    let is = |token: &TokenWithSpan, wanted: &str| {
+        matches!(&token.token, Token::Word(word) if is_word(word, wanted))
+    };
+    for pair in tokens.windows(2) {
+        let [first, second] = pair else { continue };
+        let span = Span { start: place(first).start, end: place(second).end };
+        if is(first, "WINDOWED") && is(second, "BY") {
+            return Err(SqlError::at(span, "stagger windows are not supported").with_hint(
+                "group by STEP(… BY INTERVAL …) for a tumbling window, or use OVER (… RANGE …) for a \
+                 sliding one",
+            ));
+        }
+        if is(first, "WITHIN") && is(second, "INTERVAL") {
+            return Err(SqlError::at(span, "ORDER BY … WITHIN is not supported").with_hint(
+                "declare WATERMARK FOR the time column: rows may then come out of order by its delay",
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn left_over(cursor: &Cursor<'_>, token: &TokenWithSpan) -> SqlError {
+    let span = place(token);
+    let found = shorten(cursor.source().slice(span));
+    let error = SqlError::at(span, format!("expected the end of the query, found {found}"));
+    match &token.token {
+        Token::Word(word) if is_word(word, "OVER") => error.with_hint(
+            "a window on a stream in FROM is not supported; join on a time condition instead: ON … AND \
+             b.ROWTIME BETWEEN a.ROWTIME - INTERVAL '1' MINUTE AND a.ROWTIME",
+        ),
+        Token::RParen => error.with_hint("there is no parenthesis open here"),
+        _ => error.with_hint("end a statement with ; before the next one"),
+    }
+}
+
+/// Whether the outermost `SELECT`, or that of any branch of an outermost `UNION`, stands in `streams`.
+fn says_stream(query: &ast::Query, streams: &[Location]) -> bool {
+    set_says_stream(&query.body, streams)
+}
+
+fn set_says_stream(body: &SetExpr, streams: &[Location]) -> bool {
+    match body {
+        SetExpr::Select(select) => streams.contains(&select.select_token.0.span.start),
+        SetExpr::Query(query) => says_stream(query, streams),
+        SetExpr::SetOperation { left, right, .. } => {
+            set_says_stream(left, streams) || set_says_stream(right, streams)
+        }
+        _ => false,
+    }
+}
+
+/// What sqlparser says, in our words: its place is taken out of its text, and what it found is shown
+/// as written, not as folded.
+fn from_parser(error: &ParserError, cursor: &Cursor<'_>) -> SqlError {
+    let message = match error {
+        ParserError::TokenizerError(message) | ParserError::ParserError(message) => message.as_str(),
+        ParserError::RecursionLimitExceeded => "nested too deeply",
+    };
+    let (message, position) = split_position(message);
+    let token = position.and_then(|position| {
+        cursor.rest().iter().find(|token| place(token).start == position)
+    });
+    let end = cursor.rest().last().map_or_else(|| cursor.span(), |last| Span {
+        start: place(last).end,
+        end: place(last).end,
+    });
+    let span = token.map_or(end, place);
+    let found = match token {
+        Some(_) => shorten(cursor.source().slice(span)),
+        None => "the end of the statement".to_owned(),
+    };
+    let message = match message.rsplit_once(", found: ") {
+        Some((expected, _)) => format!("{}, found {found}", lower_first(expected)),
+        None => lower_first(message),
+    };
+    let hint = hint_for(&message);
+    let error = SqlError::at(span, message.replacen("expected: ", "expected ", 1));
+    hint.into_iter().fold(error, SqlError::with_hint)
+}
+
+fn hint_for(message: &str) -> Option<&'static str> {
+    if message.starts_with(QUALIFIED_DIFFERENCE) {
+        Some(
+            "leave the qualifier out: the difference of two times is an interval already; \
+             to use the word as an alias, put AS before it",
+        )
+    } else if message.contains("found the end of the statement") {
+        Some("the statement breaks off here")
+    } else {
+        None
+    }
+}
+
+/// Parts `… at Line: 1, Column: 8` into text and place.
+fn split_position(message: &str) -> (&str, Option<Position>) {
+    let parse = |place: &str| {
+        let (line, column) = place.split_once(", Column: ")?;
+        Some(Position { line: line.parse().ok()?, column: column.parse().ok()? })
+    };
+    match message.rsplit_once(" at Line: ") {
+        Some((text, place)) => match parse(place) {
+            Some(position) => (text, Some(position)),
+            None => (message, None),
+        },
+        None => (message, None),
+    }
+}
+
+fn lower_first(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().map_or_else(String::new, |first| first.to_lowercase().chain(chars).collect())
+}
