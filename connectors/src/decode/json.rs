@@ -1,0 +1,289 @@
+//! JSON records: a pull parser walks each object once, along the tree of the paths that columns are
+//! mapped to, and skips everything else unread.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+
+use jiter::{Jiter, JiterError, Peek};
+use millstream_engine::fault::Reason;
+use millstream_engine::{Error, Result};
+
+use super::RecordAddress;
+use super::rows::{FieldDef, Rows};
+
+/// Reads JSON records.
+#[derive(Debug)]
+pub(super) struct JsonReader {
+    nodes: Vec<Node>,
+    /// Room for strings with escapes, kept from record to record.
+    tape: Vec<u8>,
+}
+
+/// An object that columns lie in; the first one is the record itself.
+#[derive(Debug, Default)]
+struct Node {
+    targets: Vec<Target>,
+    by_key: HashMap<String, usize>,
+    by_lower_key: HashMap<String, usize>,
+    /// The keys of the last such object, in order, and what was found for them. Producers write
+    /// their keys in one order, so one comparison mostly replaces the look-up.
+    shape: Vec<(Box<str>, Option<Found>)>,
+}
+
+/// What a key leads to.
+#[derive(Debug, Default)]
+struct Target {
+    /// The fields that take its value.
+    fields: Vec<usize>,
+    /// The node of its value, if columns lie deeper.
+    node: Option<usize>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Found {
+    target: usize,
+    /// Whether the key is spelled as the column.
+    exact: bool,
+}
+
+/// Keys remembered of an object; what is beyond is looked up each time.
+const SHAPE_KEYS_MAX: usize = 256;
+
+impl JsonReader {
+    /// # Errors
+    ///
+    /// When a mapping is no path we can follow.
+    pub(super) fn new(fields: &[FieldDef]) -> Result<Self> {
+        let mut reader = Self { nodes: vec![Node::default()], tape: Vec::new() };
+        for (index, field) in fields.iter().enumerate() {
+            let path = match &field.mapping {
+                Some(mapping) => parse_path(&field.name, mapping)?,
+                None => vec![field.name.clone()],
+            };
+            let mut node = 0;
+            for key in &path[..path.len() - 1] {
+                let target = reader.target(node, key);
+                let deeper = reader.nodes[node].targets[target].node;
+                node = deeper.unwrap_or_else(|| {
+                    reader.nodes.push(Node::default());
+                    let deeper = reader.nodes.len() - 1;
+                    reader.nodes[node].targets[target].node = Some(deeper);
+                    deeper
+                });
+            }
+            let target = reader.target(node, &path[path.len() - 1]);
+            reader.nodes[node].targets[target].fields.push(index);
+        }
+        Ok(reader)
+    }
+
+    fn target(&mut self, node: usize, key: &str) -> usize {
+        let node = &mut self.nodes[node];
+        match node.by_key.entry(key.to_owned()) {
+            Entry::Occupied(entry) => *entry.get(),
+            Entry::Vacant(entry) => {
+                node.targets.push(Target::default());
+                let target = node.targets.len() - 1;
+                node.by_lower_key.entry(key.to_lowercase()).or_insert(target);
+                *entry.insert(target)
+            }
+        }
+    }
+
+    pub(super) fn read(&mut self, record: &[u8], rows: &mut Rows, address: &RecordAddress<'_>) {
+        let mut rest = record.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(record).trim_ascii();
+        while !rest.is_empty() {
+            let mut jiter = Jiter::with_tape(rest, std::mem::take(&mut self.tape));
+            let outcome = self.document(&mut jiter, rows);
+            let end = jiter.current_index();
+            self.tape = jiter.into_tape();
+            let length = match outcome {
+                Ok(()) => {
+                    rows.end_row(&rest[..end], address);
+                    end
+                }
+                Err(message) => {
+                    let length = next_line_object(rest).unwrap_or(rest.len());
+                    rows.reject(Reason::Undecodable, message, rest[..length].trim_ascii(), address);
+                    length
+                }
+            };
+            rest = rest[length..].trim_ascii_start();
+        }
+    }
+
+    fn document(&mut self, jiter: &mut Jiter<'_>, rows: &mut Rows) -> Result<(), String> {
+        match jiter.peek().map_err(|error| describe(&error))? {
+            Peek::Object => self.object(0, jiter, rows).map_err(|error| describe(&error)),
+            _ => Err("not a JSON object".into()),
+        }
+    }
+
+    fn object(
+        &mut self,
+        node: usize,
+        jiter: &mut Jiter<'_>,
+        rows: &mut Rows,
+    ) -> Result<(), JiterError> {
+        let mut place = 0;
+        let mut key = jiter.known_object()?;
+        while let Some(text) = key {
+            let found = self.nodes[node].find(place, text);
+            match found {
+                Some(found) => self.value(node, found, jiter, rows)?,
+                None => jiter.next_skip()?,
+            }
+            place += 1;
+            key = jiter.next_key()?;
+        }
+        Ok(())
+    }
+
+    fn value(
+        &mut self,
+        node: usize,
+        found: Found,
+        jiter: &mut Jiter<'_>,
+        rows: &mut Rows,
+    ) -> Result<(), JiterError> {
+        let peek = jiter.peek()?;
+        let start = jiter.current_index();
+        let target = &self.nodes[node].targets[found.target];
+        let fields = target.fields.as_slice();
+        match peek {
+            Peek::String => {
+                let text = jiter.known_str()?;
+                for_each(fields, found.exact, rows, |column, row| column.set_text(row, text));
+            }
+            Peek::Null => {
+                jiter.known_null()?;
+                for_each(fields, found.exact, rows, |column, row| {
+                    column.set_null(row);
+                    Ok(())
+                });
+            }
+            Peek::True | Peek::False => {
+                let value = jiter.known_bool(peek)?;
+                for_each(fields, found.exact, rows, |column, row| column.set_bool(row, value));
+            }
+            _ if peek.is_num() => {
+                // The grammar of JSON numbers is ASCII.
+                let text = jiter.known_number_bytes(peek)?;
+                let text = std::str::from_utf8(text).unwrap_or_default();
+                for_each(fields, found.exact, rows, |column, row| column.set_number(row, text));
+            }
+            _ => {
+                match target.node {
+                    Some(deeper) if peek == Peek::Object => self.object(deeper, jiter, rows)?,
+                    _ => jiter.known_skip(peek)?,
+                }
+                let source = jiter.slice_to_current(start);
+                let fields = self.nodes[node].targets[found.target].fields.as_slice();
+                for_each(fields, found.exact, rows, |column, row| column.set_nested(row, source));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn for_each(
+    fields: &[usize],
+    exact: bool,
+    rows: &mut Rows,
+    set: impl Fn(&mut super::column::Column, usize) -> Result<(), Box<super::column::Fault>>,
+) {
+    for &field in fields {
+        if rows.admits(field, exact) {
+            rows.set(field, &set);
+        }
+    }
+}
+
+impl Node {
+    /// What `key`, the object's key number `place`, leads to: the column of that name, else one whose
+    /// name differs only in case.
+    fn find(&mut self, place: usize, key: &str) -> Option<Found> {
+        if let Some((known, found)) = self.shape.get(place)
+            && &**known == key
+        {
+            return *found;
+        }
+        let exact = self.by_key.get(key).map(|&target| Found { target, exact: true });
+        let found = exact.or_else(|| {
+            let target = self.by_lower_key.get(&key.to_lowercase())?;
+            Some(Found { target: *target, exact: false })
+        });
+        if place < self.shape.len() {
+            self.shape[place] = (key.into(), found);
+        } else if place == self.shape.len() && place < SHAPE_KEYS_MAX {
+            self.shape.push((key.into(), found));
+        }
+        found
+    }
+}
+
+fn describe(error: &JiterError) -> String {
+    format!("not JSON: {} at byte {}", error.error_type, error.index + 1)
+}
+
+/// Where the next document begins if there is one per line: the first `{` at the start of a line.
+/// What comes before it is as much of a broken document as can be known.
+fn next_line_object(record: &[u8]) -> Option<usize> {
+    memchr::memmem::find(record, b"\n{").map(|newline| newline + 1)
+}
+
+/// The keys of `$.a.b`, `$['a']["b"]`; a closing `[0:]`, KDA's mark of an array taken whole, is no
+/// key.
+fn parse_path(column: &str, mapping: &str) -> Result<Vec<String>> {
+    let wrong = |why: &str| {
+        Error::sql(format!("column {column}: cannot follow the path '{mapping}': {why}"))
+            .with_hint("write it like '$.quote.price'")
+    };
+    let Some(path) = mapping.trim().strip_prefix('$') else {
+        return Err(wrong("it does not begin with '$'"));
+    };
+    let mut rest = path.strip_suffix("[0:]").unwrap_or(path);
+    let mut keys = Vec::new();
+    while !rest.is_empty() {
+        let (key, behind) = if let Some(quoted) = rest.strip_prefix("['") {
+            quoted.split_once("']").ok_or_else(|| wrong("a ' is not closed"))?
+        } else if let Some(quoted) = rest.strip_prefix("[\"") {
+            quoted.split_once("\"]").ok_or_else(|| wrong("a \" is not closed"))?
+        } else if let Some(plain) = rest.strip_prefix('.') {
+            plain.split_at(plain.find(['.', '[']).unwrap_or(plain.len()))
+        } else if rest.starts_with("[0:]") {
+            return Err(wrong("elements of an array cannot be mapped, only the array as a whole"));
+        } else {
+            return Err(wrong("only keys can be followed"));
+        };
+        if key.is_empty() {
+            return Err(wrong("a key is empty"));
+        }
+        keys.push(key.to_owned());
+        rest = behind;
+    }
+    if keys.is_empty() { Err(wrong("it names no key")) } else { Ok(keys) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_keys() {
+        let keys = |path| parse_path("C", path).map_err(|error| error.to_string());
+        assert_eq!(keys("$.a.b").unwrap(), ["a", "b"]);
+        assert_eq!(keys("$['a.b'][\"c\"].d").unwrap(), ["a.b", "c", "d"]);
+        assert_eq!(keys("$.list[0:]").unwrap(), ["list"]);
+        for (path, why) in [
+            ("a.b", "begin with '$'"),
+            ("$", "names no key"),
+            ("$..a", "key is empty"),
+            ("$['a", "not closed"),
+            ("$.list[0:].x", "elements of an array"),
+            ("$.list[3]", "only keys"),
+        ] {
+            assert!(keys(path).unwrap_err().contains(why), "{path}");
+        }
+    }
+}
