@@ -3,4 +3,7 @@
 //! The tests themselves are in `tests/`; everything here is there to let them say what they mean in a
 //! few lines, and to fail with a sentence that says what was missing.
 
+pub mod peers;
+pub mod pipeline;
+pub mod program;
 pub mod slt;

@@ -9,8 +9,8 @@ use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
 use arrow::datatypes::DataType;
 use datafusion::datasource::{MemTable, provider_as_source};
-use datafusion::logical_expr::TableSource;
-use datafusion::prelude::SessionContext;
+use datafusion::logical_expr::{LogicalPlan, TableSource};
+use datafusion::prelude::{SessionConfig, SessionContext};
 use millstream_engine::Delta;
 use millstream_engine::dataflow::{Dataflow, NodeId, NodeKind};
 use millstream_engine::definition::RelationDef;
@@ -434,11 +434,12 @@ fn column_type(data_type: &DataType) -> DefaultColumnType {
 }
 
 /// Runs a batch plan to its end.
-fn collect(plan: datafusion::logical_expr::LogicalPlan) -> Result<Vec<RecordBatch>, Failure> {
+fn collect(plan: LogicalPlan) -> Result<Vec<RecordBatch>, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().build();
     let runtime = runtime.map_err(|error| Failure(error.to_string()))?;
     let batches = runtime.block_on(async {
-        SessionContext::new().execute_logical_plan(plan).await?.collect().await
+        let config = SessionConfig::from(plan::batch_config());
+        SessionContext::new_with_config(config).execute_logical_plan(plan).await?.collect().await
     })?;
     Ok(match batches.first().map(RecordBatch::schema) {
         Some(schema) => {

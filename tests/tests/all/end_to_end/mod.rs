@@ -1,0 +1,12 @@
+//! The program as a user runs it, on real files, servers and terminals; what it wrote is read by
+//! programs that no one here wrote.
+
+mod company_jobs;
+mod demo;
+mod faults;
+mod files;
+mod interrupt;
+mod kinesis;
+mod prompt;
+mod queries;
+mod s3;
