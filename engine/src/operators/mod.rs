@@ -5,10 +5,14 @@
 //! closed).
 
 pub mod filter;
+pub mod hash_join;
 mod isolate;
+mod join_output;
+pub mod lookup_join;
 #[cfg(test)]
 mod oracle;
 pub mod project;
+mod row_index;
 pub mod union;
 pub mod window_aggregate;
 

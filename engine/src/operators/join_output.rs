@@ -1,0 +1,129 @@
+//! The output of a join: from pairs of rows to batches, through the condition beside the keys.
+
+use arrow::array::{
+    ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, RecordBatchOptions, UInt32Array,
+    new_null_array,
+};
+use arrow::compute::take;
+use arrow::datatypes::SchemaRef;
+use arrow::util::bit_util;
+use datafusion::common::JoinSide;
+use datafusion::physical_plan::joins::utils::JoinFilter;
+
+use super::EpochContext;
+use super::isolate::isolate;
+use super::row_index::Picked;
+use crate::delta::Delta;
+use crate::error::{Error, Result};
+use crate::fault::BadRow;
+
+/// An input of a join.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    /// The first input.
+    Left,
+    /// The second input.
+    Right,
+}
+
+/// How a join makes its output.
+#[derive(Debug)]
+pub(super) struct JoinOutput {
+    /// Where each output column comes from.
+    pub(super) columns: Vec<(Side, usize)>,
+    /// What must hold of a pair beside the equality of its keys.
+    pub(super) residual: Option<JoinFilter>,
+    pub(super) schema: SchemaRef,
+}
+
+/// One side of some pairs.
+#[derive(Debug)]
+pub(super) enum Rows<'a> {
+    /// Rows of the delta that probes.
+    Probe(&'a RecordBatch, UInt32Array),
+    /// Rows found.
+    Kept(Picked<'a>),
+    /// No rows: NULLs for an outer join.
+    Absent(SchemaRef),
+}
+
+impl Rows<'_> {
+    fn column(&self, column: usize, pairs: usize) -> Result<ArrayRef> {
+        match self {
+            Self::Probe(batch, rows) => Ok(take(batch.column(column), rows, None)?),
+            Self::Kept(picked) => picked.column(column),
+            Self::Absent(schema) => Ok(new_null_array(schema.field(column).data_type(), pairs)),
+        }
+    }
+}
+
+/// What the condition says of each pair.
+#[derive(Debug)]
+pub(super) struct Verdict {
+    pub(super) holds: BooleanArray,
+    /// Pairs it failed on; they are reported and do not hold.
+    pub(super) failed: Vec<usize>,
+}
+
+impl JoinOutput {
+    /// Evaluates the condition on pairs; `None` where there is none.
+    pub(super) fn judge(
+        &self,
+        cx: &EpochContext,
+        (left, right): (&Rows<'_>, &Rows<'_>),
+        pairs: usize,
+        bad: &mut Vec<BadRow>,
+    ) -> Result<Option<Verdict>> {
+        let Some(residual) = &self.residual else { return Ok(None) };
+        let mut columns = Vec::with_capacity(residual.column_indices().len());
+        for column in residual.column_indices() {
+            columns.push(match column.side {
+                JoinSide::Left => left.column(column.index, pairs)?,
+                JoinSide::Right => right.column(column.index, pairs)?,
+                JoinSide::None => return Err(Error::bug("a join condition reads no side")),
+            });
+        }
+        let options = RecordBatchOptions::new().with_row_count(Some(pairs));
+        let schema = SchemaRef::clone(residual.schema());
+        let batch = RecordBatch::try_new_with_options(schema, columns, &options)?;
+        // The numbers of the pairs take the place of weights, so that they are known again after rows
+        // that fail have been cut out.
+        let numbers = Int64Array::from_iter_values((0_i64..).take(pairs));
+        let numbered = Delta { batch, weights: Some(numbers) };
+        let evaluate = |batch: &RecordBatch| {
+            residual.expression().evaluate(batch)?.into_array(batch.num_rows())
+        };
+        let mut holds = vec![0_u8; bit_util::ceil(pairs, 8)];
+        let mut judged = vec![0_u8; bit_util::ceil(pairs, 8)];
+        for (part, mask) in isolate(cx, numbered, &evaluate, bad)? {
+            let not_bool = || Error::bug("a join condition is not a truth value");
+            let mask = mask.as_boolean_opt().ok_or_else(not_bool)?;
+            let numbers = part.weights.iter().flat_map(|numbers| numbers.values().iter());
+            for (number, truth) in numbers.zip(mask) {
+                let number = usize::try_from(*number).unwrap_or_default();
+                bit_util::set_bit(&mut judged, number);
+                if truth == Some(true) {
+                    bit_util::set_bit(&mut holds, number);
+                }
+            }
+        }
+        let failed = (0..pairs).filter(|pair| !bit_util::get_bit(&judged, *pair)).collect();
+        let holds = arrow::buffer::BooleanBuffer::new(holds.into(), 0, pairs);
+        Ok(Some(Verdict { holds: BooleanArray::new(holds, None), failed }))
+    }
+
+    /// The output rows of pairs.
+    pub(super) fn batch(
+        &self,
+        (left, right): (&Rows<'_>, &Rows<'_>),
+        pairs: usize,
+    ) -> Result<RecordBatch> {
+        let column = |(side, column): &(Side, usize)| match side {
+            Side::Left => left.column(*column, pairs),
+            Side::Right => right.column(*column, pairs),
+        };
+        let columns = self.columns.iter().map(column).collect::<Result<_>>()?;
+        let options = RecordBatchOptions::new().with_row_count(Some(pairs));
+        Ok(RecordBatch::try_new_with_options(SchemaRef::clone(&self.schema), columns, &options)?)
+    }
+}

@@ -1,0 +1,378 @@
+//! Rows that an operator keeps, found by the hash of their key.
+//!
+//! ```text
+//!   hash ──► newest row ──► older ──► older        one chain of row numbers per hash
+//!               │
+//!               ▼ row number
+//!   segments  [0 … 40 000)[40 000 … 44 096)[44 096 … 44 100)       immutable batches
+//! ```
+//!
+//! A row's number never changes, so that chains stay valid while neighbouring small segments are
+//! joined: eight of a size become one of the next, so a row is copied a handful of times however
+//! small the epochs were, and there are few segments to gather from. Probing costs what matches.
+//!
+//! With [`Changes`] rows can be taken back: the index is then the integral of a Z-set. A row taken
+//! back is unlinked at once; its space is reclaimed when half of all rows are dead.
+//!
+//! Invariant: the rows linked in chains, with their weights, are the sum of all deltas applied.
+
+mod changes;
+mod keyed;
+mod snapshot;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+
+use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, UInt32Array, UInt64Array};
+use arrow::compute::{and_kleene, concat_batches, interleave, take};
+use arrow::datatypes::SchemaRef;
+use datafusion::common::NullEquality;
+use hashbrown::HashTable;
+
+use self::changes::Changes;
+pub(super) use self::keyed::KeyedRows;
+use self::keyed::{compact, equal_values, hash_columns};
+use crate::delta::Delta;
+use crate::error::{Error, Result};
+
+/// How many segments of a size are joined into one.
+const FAN_IN: usize = 8;
+
+/// Segments of this many rows are not joined any more: large enough that gathering from them is cheap
+/// and few are needed, small enough that joining them stalls nothing (a few milliseconds).
+const SEGMENT_ROWS: usize = 32_768;
+
+/// The same in bytes, for wide rows; it also keeps the offsets of joined texts below 2³¹.
+const SEGMENT_BYTES: usize = 16 << 20;
+
+/// Candidate pairs looked at together.
+const PAIRS: usize = 8192;
+
+/// The end of a chain.
+const NONE: u32 = u32::MAX;
+
+#[derive(Debug)]
+struct Segment {
+    /// The number of its first row.
+    first: u32,
+    batch: RecordBatch,
+    bytes: usize,
+}
+
+impl Segment {
+    /// Segments of a level are joined into one of the next; those of the highest stay.
+    fn level(&self) -> u32 {
+        let rows = self.batch.num_rows();
+        if rows >= SEGMENT_ROWS || self.bytes >= SEGMENT_BYTES {
+            return u32::MAX;
+        }
+        rows.max(1).ilog2() / FAN_IN.ilog2()
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Head {
+    hash: u64,
+    newest: u32,
+}
+
+/// Rows that an operator keeps, found by their key.
+#[derive(Debug)]
+pub(super) struct RowIndex {
+    schema: SchemaRef,
+    keys: Vec<usize>,
+    nulls: NullEquality,
+    segments: Vec<Segment>,
+    heads: HashTable<Head>,
+    /// For each row the next older one of its hash.
+    older: Vec<u32>,
+    /// `None` where rows are only added.
+    changes: Option<Changes>,
+    /// Rows below this number are in a snapshot.
+    saved: u32,
+    /// Rows copied by joining and reclaiming, for the test that it stays in proportion.
+    rows_copied: u64,
+}
+
+/// Where to go on in the middle of a probe.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Cursor {
+    row: usize,
+    /// The next candidate for `row`; `None` before the first.
+    candidate: Option<u32>,
+}
+
+/// Pairs of a probing row and a kept row.
+#[derive(Debug, Default)]
+pub(super) struct Pairs {
+    pub(super) probe: Vec<u32>,
+    pub(super) kept: Vec<u32>,
+}
+
+impl Pairs {
+    fn with_capacity(pairs: usize) -> Self {
+        Self { probe: Vec::with_capacity(pairs), kept: Vec::with_capacity(pairs) }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.probe.len()
+    }
+
+    /// Repeats each pair as often as `times` says of its kept row.
+    pub(super) fn repeat(&mut self, times: impl Fn(u32) -> usize) {
+        let each = |(probe, kept): (&u32, &u32)| std::iter::repeat_n((*probe, *kept), times(*kept));
+        (self.probe, self.kept) = self.probe.iter().zip(&self.kept).flat_map(each).unzip();
+    }
+
+    /// Keeps the pairs that `mask` is true for.
+    pub(super) fn retain(&mut self, mask: &BooleanArray) {
+        let holds = |i: usize| mask.is_valid(i) && mask.value(i);
+        let mut at = 0;
+        self.probe.retain(|_| {
+            at += 1;
+            holds(at - 1)
+        });
+        at = 0;
+        self.kept.retain(|_| {
+            at += 1;
+            holds(at - 1)
+        });
+    }
+}
+
+impl RowIndex {
+    /// An empty index over rows of `schema` with these key columns. `changes` says whether rows can
+    /// be taken back.
+    pub(super) fn new(
+        schema: SchemaRef,
+        keys: Vec<usize>,
+        nulls: NullEquality,
+        changes: bool,
+    ) -> Self {
+        Self {
+            schema,
+            keys,
+            nulls,
+            segments: Vec::new(),
+            heads: HashTable::new(),
+            older: Vec::new(),
+            changes: changes.then(Changes::default),
+            saved: 0,
+            rows_copied: 0,
+        }
+    }
+
+    /// Hashes `delta` by this index's keys, leaving out rows that can never match.
+    pub(super) fn keyed(&self, delta: Delta) -> Result<KeyedRows> {
+        KeyedRows::new(delta, &self.keys, self.nulls)?.matchable()
+    }
+
+    /// Adds rows and takes rows back.
+    pub(super) fn apply(&mut self, rows: &KeyedRows) -> Result<()> {
+        let Some(changes) = &self.changes else {
+            if rows.weights.as_ref().is_some_and(|w| w.values().iter().any(|w| *w != 1)) {
+                return Err(Error::bug("rows were taken back from an append-only input"));
+            }
+            return self.append(rows);
+        };
+        let only_added = (0..rows.len()).all(|row| rows.weight(row) > 0);
+        if changes.negative == 0 && only_added {
+            return self.append(rows);
+        }
+        // First what is added, so that an update within a batch finds the row it takes back.
+        for sign in [1, -1] {
+            let of_sign: BooleanArray =
+                (0..rows.len()).map(|row| Some(rows.weight(row).signum() == sign)).collect();
+            let left = self.cancel(rows.filtered(&of_sign)?)?;
+            self.append(&left)?;
+        }
+        self.reclaim()
+    }
+
+    fn append(&mut self, rows: &KeyedRows) -> Result<()> {
+        if rows.len() == 0 {
+            return Ok(());
+        }
+        let first = self.older.len();
+        let too_many = || {
+            Error::settings(format!("more than {NONE} rows are kept in one lane"))
+                .with_hint("run with more lanes, or bound the state with a window")
+        };
+        let next = u32::try_from(first + rows.len()).map_err(|_| too_many())?;
+        let first = next - u32::try_from(rows.len()).map_err(|_| too_many())?;
+        for (row, hash) in (first..next).zip(&rows.hashes) {
+            let same = |head: &Head| head.hash == *hash;
+            match self.heads.find_mut(*hash, same) {
+                Some(head) => {
+                    self.older.push(head.newest);
+                    head.newest = row;
+                }
+                None => {
+                    self.older.push(NONE);
+                    let head = Head { hash: *hash, newest: row };
+                    self.heads.insert_unique(*hash, head, |head| head.hash);
+                }
+            }
+        }
+        if let Some(changes) = &mut self.changes {
+            let weights = (0..rows.len()).map(|row| rows.weight(row));
+            changes.negative += weights.clone().filter(|weight| *weight < 0).count();
+            changes.weights.extend(weights);
+            let columns: Vec<usize> = (0..rows.batch.num_columns()).collect();
+            changes.row_hashes.extend(hash_columns(&rows.batch, &columns)?);
+        }
+        let batch = compact(&rows.batch)?;
+        let bytes = batch.get_array_memory_size();
+        self.segments.push(Segment { first, batch, bytes });
+        self.join_segments()
+    }
+
+    /// Joins the newest segments while there are enough of a size.
+    fn join_segments(&mut self) -> Result<()> {
+        while let Some(level) = self.segments.last().map(Segment::level).filter(|l| *l < u32::MAX) {
+            let run = self.segments.iter().rev().take_while(|s| s.level() <= level).count();
+            if run < FAN_IN {
+                break;
+            }
+            let joined = self.segments.split_off(self.segments.len() - run);
+            let batch = concat_batches(&self.schema, joined.iter().map(|s| &s.batch))?;
+            self.rows_copied += batch.num_rows() as u64;
+            let bytes = batch.get_array_memory_size();
+            self.segments.push(Segment { first: joined[0].first, batch, bytes });
+        }
+        Ok(())
+    }
+
+    /// A cursor before the first candidate.
+    pub(super) fn start() -> Cursor {
+        Cursor { row: 0, candidate: None }
+    }
+
+    /// The next pairs whose keys are equal; `None` at the end. Some calls may return no pair at all.
+    pub(super) fn matches(
+        &self,
+        probe: &KeyedRows,
+        keys: &[usize],
+        cursor: &mut Cursor,
+    ) -> Result<Option<Pairs>> {
+        if cursor.row >= probe.len() {
+            return Ok(None);
+        }
+        let mut pairs = self.candidates(probe, cursor);
+        if pairs.len() > 0 {
+            let rows = UInt32Array::from(pairs.probe.clone());
+            let kept = self.pick(&pairs.kept);
+            let mut all: Option<BooleanArray> = None;
+            for (probe_key, own_key) in keys.iter().zip(&self.keys) {
+                let left = take(probe.batch.column(*probe_key), &rows, None)?;
+                let equal = equal_values(&left, &kept.column(*own_key)?, self.nulls)?;
+                all = Some(match all {
+                    Some(all) => and_kleene(&all, &equal)?,
+                    None => equal,
+                });
+            }
+            if let Some(all) = all.filter(|all| all.true_count() < all.len()) {
+                pairs.retain(&all);
+            }
+        }
+        Ok(Some(pairs))
+    }
+
+    /// The next pairs whose hashes are equal, a bounded number.
+    fn candidates(&self, probe: &KeyedRows, cursor: &mut Cursor) -> Pairs {
+        let mut pairs = Pairs::with_capacity(PAIRS.min(probe.len() - cursor.row));
+        while cursor.row < probe.len() {
+            let mut candidate = cursor.candidate.unwrap_or_else(|| self.newest(probe, cursor.row));
+            // Row numbers of a delta fit: the executor's batches are far below 2³².
+            let row = u32::try_from(cursor.row).unwrap_or(NONE);
+            while candidate != NONE {
+                if pairs.len() == PAIRS {
+                    cursor.candidate = Some(candidate);
+                    return pairs;
+                }
+                pairs.probe.push(row);
+                pairs.kept.push(candidate);
+                candidate = self.older[candidate as usize];
+            }
+            cursor.row += 1;
+            cursor.candidate = None;
+        }
+        pairs
+    }
+
+    fn newest(&self, probe: &KeyedRows, row: usize) -> u32 {
+        if probe.unmatched.as_ref().is_some_and(|unmatched| unmatched.value(row)) {
+            return NONE;
+        }
+        let hash = probe.hashes[row];
+        self.heads.find(hash, |head| head.hash == hash).map_or(NONE, |head| head.newest)
+    }
+
+    /// The rows with these numbers, ready to be gathered column by column.
+    pub(super) fn pick(&self, rows: &[u32]) -> Picked<'_> {
+        let mut used: Vec<usize> = Vec::new();
+        let mut number: BTreeMap<usize, usize> = BTreeMap::new();
+        let mut places = Vec::with_capacity(rows.len());
+        let mut last = (u32::MAX, 0_u32, 0_usize);
+        for &row in rows {
+            // Neighbours in a chain are often in one segment.
+            if !(last.0..last.1).contains(&row) {
+                let segment = self.segments.partition_point(|s| s.first <= row) - 1;
+                let local = *number.entry(segment).or_insert_with(|| {
+                    used.push(segment);
+                    used.len() - 1
+                });
+                let end = self.segments.get(segment + 1).map_or(NONE, |next| next.first);
+                last = (self.segments[segment].first, end, local);
+            }
+            places.push((last.2, (row - last.0) as usize));
+        }
+        Picked { index: self, used, places }
+    }
+
+    /// The weight of a kept row.
+    pub(super) fn weight(&self, row: u32) -> i64 {
+        self.changes.as_ref().map_or(1, |changes| changes.weights[row as usize])
+    }
+
+    /// Bytes of memory.
+    pub(super) fn memory_bytes(&self) -> usize {
+        let segments = self.segments.iter().map(|segment| segment.bytes + size_of::<Segment>());
+        let changes = self.changes.as_ref().map_or(0, |changes| {
+            let taken_back = changes.taken_back.iter();
+            changes.weights.capacity() * size_of::<i64>()
+                + changes.row_hashes.capacity() * size_of::<u64>()
+                + taken_back.map(|(rows, _)| rows.get_array_memory_size()).sum::<usize>()
+        });
+        segments.sum::<usize>()
+            + self.heads.allocation_size()
+            + self.older.capacity() * size_of::<u32>()
+            + changes
+    }
+}
+
+/// Kept rows chosen for output.
+#[derive(Debug)]
+pub(super) struct Picked<'a> {
+    index: &'a RowIndex,
+    used: Vec<usize>,
+    places: Vec<(usize, usize)>,
+}
+
+impl Picked<'_> {
+    /// A column of these rows.
+    pub(super) fn column(&self, column: usize) -> Result<ArrayRef> {
+        let arrays = self.used.iter().map(|segment| &self.index.segments[*segment].batch);
+        let arrays: Vec<&dyn Array> = arrays.map(|batch| batch.column(column).as_ref()).collect();
+        if let [one] = arrays.as_slice() {
+            let rows: UInt64Array = self.places.iter().map(|(_, row)| *row as u64).collect();
+            return Ok(take(*one, &rows, None)?);
+        }
+        if arrays.is_empty() {
+            let field = self.index.schema.field(column);
+            return Ok(arrow::array::new_empty_array(field.data_type()));
+        }
+        Ok(interleave(&arrays, &self.places)?)
+    }
+}

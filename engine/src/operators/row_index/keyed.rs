@@ -1,0 +1,132 @@
+//! Rows with hashed keys, and the comparisons that settle what equal hashes suggest.
+
+use std::sync::Arc;
+
+use arrow::array::{
+    Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, UInt32Array, make_comparator,
+};
+use arrow::compute::kernels::cmp::{eq, not_distinct};
+use arrow::compute::{
+    SortOptions, filter, filter_record_batch, is_null, not, or, take_record_batch,
+};
+use arrow::datatypes::DataType;
+use datafusion::common::NullEquality;
+use datafusion::common::hash_utils::{RandomState, create_hashes};
+
+use crate::delta::Delta;
+use crate::error::Result;
+
+/// Rows with the hashes of their keys.
+#[derive(Debug)]
+pub(in crate::operators) struct KeyedRows {
+    pub(in crate::operators) batch: RecordBatch,
+    /// `None` where every row counts once.
+    pub(in crate::operators) weights: Option<Int64Array>,
+    pub(super) hashes: Vec<u64>,
+    /// Rows whose key has a NULL that equals nothing, if there are any: they match no row.
+    pub(super) unmatched: Option<BooleanArray>,
+}
+
+impl KeyedRows {
+    /// Hashes the keys of `delta`.
+    pub(in crate::operators) fn new(
+        delta: Delta,
+        keys: &[usize],
+        nulls: NullEquality,
+    ) -> Result<Self> {
+        let Delta { batch, weights } = delta;
+        let hashes = hash_columns(&batch, keys)?;
+        let mut unmatched = None;
+        if nulls == NullEquality::NullEqualsNothing {
+            for key in keys.iter().map(|key| batch.column(*key)).filter(|k| k.null_count() > 0) {
+                let nulls = is_null(key)?;
+                unmatched = Some(match unmatched {
+                    Some(before) => or(&before, &nulls)?,
+                    None => nulls,
+                });
+            }
+        }
+        Ok(Self { batch, weights, hashes, unmatched })
+    }
+
+    /// Without the rows that match nothing.
+    pub(in crate::operators) fn matchable(self) -> Result<Self> {
+        let Some(unmatched) = &self.unmatched else { return Ok(self) };
+        let keep = not(unmatched)?;
+        let mut rows = self.filtered(&keep)?;
+        rows.unmatched = None;
+        Ok(rows)
+    }
+
+    pub(super) fn filtered(&self, keep: &BooleanArray) -> Result<Self> {
+        let weights = self.weights.as_ref().map(|weights| filter(weights, keep)).transpose()?;
+        let mut kept = keep.values().iter();
+        let mut hashes = self.hashes.clone();
+        hashes.retain(|_| kept.next().unwrap_or(false));
+        Ok(Self {
+            batch: filter_record_batch(&self.batch, keep)?,
+            weights: weights.map(|weights| weights.as_primitive().clone()),
+            hashes,
+            unmatched: None,
+        })
+    }
+
+    pub(in crate::operators) fn len(&self) -> usize {
+        self.hashes.len()
+    }
+
+    /// The weight of a row.
+    pub(in crate::operators) fn weight(&self, row: usize) -> i64 {
+        self.weights.as_ref().map_or(1, |weights| weights.value(row))
+    }
+}
+
+/// The hash of each row's `columns`.
+pub(super) fn hash_columns(batch: &RecordBatch, columns: &[usize]) -> Result<Vec<u64>> {
+    let mut hashes = vec![0; batch.num_rows()];
+    let columns = columns.iter().map(|column| batch.column(*column));
+    create_hashes(columns, &RandomState::default(), &mut hashes)?;
+    Ok(hashes)
+}
+
+/// Whether two columns hold equal values, row by row.
+pub(super) fn equal_values(
+    left: &ArrayRef,
+    right: &ArrayRef,
+    nulls: NullEquality,
+) -> Result<BooleanArray> {
+    let nulls_match = nulls == NullEquality::NullEqualsNull;
+    if !left.data_type().is_nested() {
+        return Ok(if nulls_match { not_distinct(left, right)? } else { eq(left, right)? });
+    }
+    // Arrow compares nested values one pair at a time only.
+    let compare = make_comparator(left, right, SortOptions::default())?;
+    let equal =
+        |i: usize| (nulls_match || left.is_valid(i) && right.is_valid(i)) && compare(i, i).is_eq();
+    Ok((0..left.len()).map(|i| Some(equal(i))).collect())
+}
+
+/// A copy of `batch` where it is a small part of larger buffers (a slice, or texts that point into the
+/// buffers they were decoded from), so that keeping it does not keep those.
+pub(super) fn compact(batch: &RecordBatch) -> Result<RecordBatch> {
+    let held = batch.get_array_memory_size();
+    let used: usize = batch
+        .columns()
+        .iter()
+        .map(|column| column.to_data().get_slice_memory_size().unwrap_or(0))
+        .sum();
+    let batch = if held > 2 * used + 1024 {
+        let all = UInt32Array::from_iter_values((0_u32..).take(batch.num_rows()));
+        take_record_batch(batch, &all)?
+    } else {
+        batch.clone()
+    };
+    let columns = batch.columns().iter().map(|column| -> ArrayRef {
+        match column.data_type() {
+            DataType::Utf8View => Arc::new(column.as_string_view().gc()),
+            DataType::BinaryView => Arc::new(column.as_binary_view().gc()),
+            _ => ArrayRef::clone(column),
+        }
+    });
+    Ok(RecordBatch::try_new(batch.schema(), columns.collect())?)
+}
