@@ -271,3 +271,278 @@ impl ShardReader {
         records
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use async_trait::async_trait;
+    use millstream_engine::{ErrorKind, ManualClock};
+
+    use super::*;
+    use crate::kinesis::sequence::SequenceNumber;
+
+    /// A clock on which every sleep is over at once.
+    #[derive(Debug)]
+    struct SkippingClock(ManualClock);
+
+    #[async_trait]
+    impl Clock for SkippingClock {
+        fn now_ms(&self) -> i64 {
+            self.0.now_ms()
+        }
+        fn monotonic(&self) -> Duration {
+            self.0.monotonic()
+        }
+        async fn sleep(&self, duration: Duration) {
+            self.0.advance(duration);
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// A shard that answers from a script, and notes what it was asked and when.
+    #[derive(Debug)]
+    struct Script {
+        clock: Arc<SkippingClock>,
+        iterators: Mutex<VecDeque<Result<String, Failure>>>,
+        pages: Mutex<VecDeque<Result<Page, Failure>>>,
+        asked: Mutex<Vec<Resume>>,
+        read_at: Mutex<Vec<Duration>>,
+    }
+
+    #[async_trait]
+    impl KinesisApi for Script {
+        async fn list_shards(
+            &self,
+            _: Option<String>,
+        ) -> Result<(Vec<ShardInfo>, Option<String>), Failure> {
+            panic!("a shard's reader lists no shards");
+        }
+        async fn shard_iterator(&self, _: &str, resume: &Resume) -> Result<String, Failure> {
+            self.asked.lock().unwrap().push(resume.clone());
+            self.iterators.lock().unwrap().pop_front().unwrap_or_else(|| Ok("i".into()))
+        }
+        async fn get_records(&self, _: &str) -> Result<Page, Failure> {
+            self.read_at.lock().unwrap().push(self.clock.monotonic());
+            self.pages.lock().unwrap().pop_front().expect("the script is over")
+        }
+    }
+
+    const RUN_BEGAN_MS: i64 = 1_000_000;
+
+    struct Shard {
+        api: Arc<Script>,
+        reader: ShardReader,
+        told: Vec<Option<String>>,
+    }
+
+    fn shard(resume: Resume, pages: Vec<Result<Page, Failure>>) -> Shard {
+        let clock = Arc::new(SkippingClock(ManualClock::new(RUN_BEGAN_MS)));
+        let api = Arc::new(Script {
+            clock: Arc::clone(&clock),
+            iterators: Mutex::default(),
+            pages: Mutex::new(pages.into()),
+            asked: Mutex::default(),
+            read_at: Mutex::default(),
+        });
+        let reading = Reading {
+            api: Arc::clone(&api) as Arc<dyn KinesisApi>,
+            clock,
+            stream: "stream 's'".into(),
+            poll_interval: Duration::from_secs(1),
+            caught_up_at_ms: None,
+        };
+        let reader = ShardReader::new(reading, "shard-0".into(), (resume, None), 1);
+        Shard { api, reader, told: Vec::new() }
+    }
+
+    impl Shard {
+        fn until_caught_up(mut self) -> Self {
+            self.reader.reading.caught_up_at_ms = Some(RUN_BEGAN_MS);
+            self
+        }
+
+        async fn next(&mut self) -> Result<String> {
+            let told = &mut self.told;
+            let step = self.reader.next(&mut |trouble| told.push(trouble.map(str::to_owned))).await;
+            Ok(match step? {
+                Step::Records(records) => {
+                    let numbers: Vec<_> =
+                        records.iter().map(|record| record.sequence_number.as_str()).collect();
+                    numbers.join(" ")
+                }
+                Step::Drained(children) => format!("drained {}", children.len()),
+                step => format!("{step:?}"),
+            })
+        }
+
+        async fn steps(&mut self, count: usize) -> Vec<String> {
+            let mut steps = Vec::new();
+            for _ in 0..count {
+                steps.push(self.next().await.unwrap());
+            }
+            steps
+        }
+
+        fn asked(&self) -> Vec<Resume> {
+            self.api.asked.lock().unwrap().clone()
+        }
+    }
+
+    fn page(numbers: &[u64], millis_behind: i64) -> Page {
+        let record = |number: &u64| Record {
+            sequence_number: SequenceNumber::new(number.to_string()),
+            partition_key: None,
+            arrival_ms: i64::try_from(*number).unwrap(),
+            data: Vec::new(),
+        };
+        let records = numbers.iter().map(record).collect();
+        Page { records, next: Some("i".into()), millis_behind, children: Vec::new() }
+    }
+
+    fn last(numbers: &[u64]) -> Page {
+        Page { next: None, ..page(numbers, 5) }
+    }
+
+    fn failed(code: &str) -> Result<Page, Failure> {
+        Err(Failure::answered(code, "words", Some(400)))
+    }
+
+    fn after(number: u64) -> Resume {
+        Resume::After(SequenceNumber::new(number.to_string()))
+    }
+
+    #[tokio::test]
+    async fn the_last_page_may_hold_records() {
+        let mut shard = shard(Resume::TrimHorizon, vec![Ok(page(&[1, 2], 9)), Ok(last(&[3]))]);
+        assert_eq!(shard.steps(3).await, ["1 2", "3", "drained 0"]);
+    }
+
+    #[tokio::test]
+    async fn an_empty_page_behind_the_tip_means_nothing() {
+        let mut pages: Vec<_> = (0..200).map(|_| Ok(page(&[], 60_000))).collect();
+        pages.extend([Ok(page(&[7], 0)), Ok(page(&[], 0)), Ok(page(&[], 0))]);
+        let mut shard = shard(Resume::TrimHorizon, pages).until_caught_up();
+        assert_eq!(shard.steps(2).await, ["7", "CaughtUp"]);
+    }
+
+    #[tokio::test]
+    async fn idle_is_told_after_two_empty_answers_and_once() {
+        let empty = || Ok(page(&[], 0));
+        let pages = vec![
+            Ok(page(&[1], 0)),
+            empty(),
+            failed("InternalFailure"),
+            Ok(page(&[2], 0)),
+            empty(),
+            empty(),
+            empty(),
+            empty(),
+            Ok(page(&[3], 0)),
+            empty(),
+            empty(),
+        ];
+        let mut shard = shard(Resume::TrimHorizon, pages);
+        assert_eq!(shard.steps(5).await, ["1", "2", "Idle", "3", "Idle"]);
+    }
+
+    #[tokio::test]
+    async fn an_expired_iterator_is_renewed_from_our_own_position() {
+        let expired = || failed("ExpiredIteratorException");
+        let pages = vec![expired(), Ok(page(&[9, 10], 1)), expired(), expired(), Ok(last(&[11]))];
+        let mut shard = shard(Resume::AtTimestamp(5), pages);
+        assert_eq!(shard.steps(3).await, ["9 10", "11", "drained 0"]);
+        let pinned = Resume::AtTimestamp(5);
+        assert_eq!(shard.asked(), [pinned.clone(), pinned, after(10), after(10)]);
+    }
+
+    #[tokio::test]
+    async fn a_position_at_the_shards_maximum_is_its_end() {
+        let mut shard = shard(after(10), Vec::new());
+        let words = "sequence number has reached max possible value for the shard";
+        let failure = Failure::answered("InvalidArgumentException", words, Some(400));
+        shard.api.iterators.lock().unwrap().push_back(Err(failure));
+        assert_eq!(shard.steps(1).await, ["drained 0"]);
+    }
+
+    #[tokio::test]
+    async fn a_throttled_shard_recovers_and_is_never_read_too_often() {
+        let throttled = "ProvisionedThroughputExceededException";
+        let mut pages: Vec<_> = (0..300).map(|_| failed(throttled)).collect();
+        pages.extend((1..=50).map(|number| Ok(page(&[number], 1_000))));
+        let mut shard = shard(Resume::TrimHorizon, pages);
+        assert_eq!(shard.steps(50).await.last().unwrap(), "50");
+        let read_at = shard.api.read_at.lock().unwrap().clone();
+        let fastest = read_at.windows(2).map(|pair| pair[1] - pair[0]).min().unwrap();
+        assert!(fastest >= Duration::from_millis(200), "{fastest:?}");
+        // Said once, not three hundred times; and that it is over.
+        assert!(shard.told[0].as_deref().unwrap().contains("ProvisionedThroughput"));
+        assert_eq!(shard.told[1..], [None]);
+    }
+
+    #[tokio::test]
+    async fn an_idle_shard_is_asked_ever_less_often() {
+        let mut pages: Vec<_> = (0..20).map(|_| Ok(page(&[], 0))).collect();
+        pages.push(Ok(page(&[1], 0)));
+        let mut shard = shard(Resume::TrimHorizon, pages);
+        shard.steps(2).await;
+        let read_at = shard.api.read_at.lock().unwrap().clone();
+        assert_eq!(read_at[20] - read_at[19], Duration::from_secs(1));
+    }
+
+    #[tokio::test]
+    async fn what_a_person_must_mend_ends_the_start_but_not_the_run() {
+        let mut refused = shard(Resume::TrimHorizon, vec![failed("AccessDeniedException")]);
+        let error = refused.next().await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Settings);
+        assert!(error.message().contains("shard-0 of stream 's'"), "{error}");
+        assert!(error.hint().unwrap().contains("kinesis:GetRecords"));
+
+        let disabled = || failed("KMSDisabledException");
+        let pages = vec![Ok(page(&[1], 0)), disabled(), disabled(), Ok(page(&[2], 0))];
+        let mut run = shard(Resume::TrimHorizon, pages);
+        assert_eq!(run.steps(2).await, ["1", "2"]);
+        assert!(run.told[0].as_deref().unwrap().contains("KMSDisabled"));
+        assert_eq!(run.told.last().unwrap(), &None);
+    }
+
+    #[tokio::test]
+    async fn a_lost_position_is_an_error_that_names_it() {
+        let mut shard = shard(
+            Resume::TrimHorizon,
+            vec![Ok(page(&[41], 0)), failed("ExpiredIteratorException")],
+        );
+        shard.api.iterators.lock().unwrap().extend([
+            Ok("i".into()),
+            Err(Failure::answered("InvalidArgumentException", "not of this stream", Some(400))),
+        ]);
+        assert_eq!(shard.steps(1).await, ["41"]);
+        let error = shard.next().await.unwrap_err();
+        assert!(error.message().contains("after sequence number 41"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_shard_is_left_when_a_record_arrived_after_the_run_began() {
+        let newer = u64::try_from(RUN_BEGAN_MS + CLOCK_SKEW_MS).unwrap();
+        let pages = vec![Ok(page(&[1, newer], 500)), Ok(page(&[newer + 1], 500))];
+        let mut shard = shard(Resume::TrimHorizon, pages).until_caught_up();
+        let both = [format!("1 {newer}"), format!("{}", newer + 1), "CaughtUp".into()];
+        assert_eq!(shard.steps(3).await, both);
+    }
+
+    #[tokio::test]
+    async fn records_already_handed_on_are_not_handed_on_again() {
+        // AFTER that answers like AT, as some services do.
+        let mut shard = shard(after(9), vec![Ok(page(&[9, 10, 11], 0)), Ok(last(&[]))]);
+        assert_eq!(shard.steps(2).await, ["10 11", "drained 0"]);
+    }
+
+    #[tokio::test]
+    async fn records_before_the_asked_time_are_skipped_at_the_front_only() {
+        let mut late = page(&[60, 61], 0);
+        late.records[1].arrival_ms = 3;
+        let mut shard =
+            shard(Resume::AtTimestamp(50), vec![Ok(page(&[1, 2], 9)), Ok(late), Ok(last(&[]))]);
+        assert_eq!(shard.steps(2).await, ["60 61", "drained 0"]);
+    }
+}
