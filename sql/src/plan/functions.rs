@@ -15,9 +15,7 @@ use datafusion::logical_expr::{
     Volatility, WindowUDF,
 };
 
-/// The name of the function that marks a window's order as KDA's: by `ROWTIME`, then by arrival, one
-/// row at a time, so that a row does not see later ones of the same time.
-pub(crate) const ARRIVAL_ORDER: &str = "__arrival_order";
+use crate::rewrite::ARRIVAL_ORDER;
 
 /// The name of the function that fails on NULL.
 const NOT_NULL: &str = "__not_null";

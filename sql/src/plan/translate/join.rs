@@ -8,7 +8,7 @@ use datafusion::logical_expr::{Expr, Join, LogicalPlan};
 use datafusion::physical_plan::joins::utils::JoinFilter;
 use millstream_engine::dataflow::NodeId;
 use millstream_engine::operators::hash_join::{HashJoinSpec, Side};
-use millstream_engine::operators::lookup_join::{LookupJoinSpec, LookupType};
+use millstream_engine::operators::lookup_join::{LookupJoinSpec, LookupKind};
 
 use super::columns::Columns;
 use super::{Translator, physical};
@@ -33,10 +33,10 @@ impl Translator<'_> {
         let right = self.half(&join.right, join.on.iter().map(|(_, right)| right))?;
         match (self.is_table(left.node), self.is_table(right.node), join.join_type) {
             (false, false, JoinType::Inner) => self.stream_join(join, left, right),
-            (false, true, JoinType::Inner) => self.lookup(join, left, right, LookupType::Inner),
-            (false, true, JoinType::Left) => self.lookup(join, left, right, LookupType::Left),
-            (true, false, JoinType::Inner) => self.lookup(join, left, right, LookupType::Inner),
-            (true, false, JoinType::Right) => self.lookup(join, left, right, LookupType::Left),
+            (false, true, JoinType::Inner) => self.lookup(join, left, right, LookupKind::Inner),
+            (false, true, JoinType::Left) => self.lookup(join, left, right, LookupKind::Left),
+            (true, false, JoinType::Inner) => self.lookup(join, left, right, LookupKind::Inner),
+            (true, false, JoinType::Right) => self.lookup(join, left, right, LookupKind::Left),
             (true, true, _) => Err(SqlError::new("the query joins tables alone")
                 .with_hint("ask once instead: SELECT without STREAM")),
             (_, _, other) => {
@@ -91,7 +91,7 @@ impl Translator<'_> {
         join: &Join,
         left: Half,
         right: Half,
-        kind: LookupType,
+        kind: LookupKind,
     ) -> Result<NodeId, SqlError> {
         let swapped = self.is_table(left.node);
         let residual = join.filter.as_ref().map(|filter| residual(filter, join, swapped));
@@ -103,7 +103,7 @@ impl Translator<'_> {
         let schema = Arc::new(join.schema.as_arrow().clone());
         let updating = self.dataflow.node(stream.node).updating;
         let spec = LookupJoinSpec {
-            join: kind,
+            kind,
             stream_keys: stream.keys,
             table_keys: table.keys,
             null_equals_null: join.null_equality == NullEquality::NullEqualsNull,

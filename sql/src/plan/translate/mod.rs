@@ -5,7 +5,7 @@
 
 mod aggregate;
 mod columns;
-// mod join;
+mod join;
 // mod window;
 
 use std::collections::HashMap;
@@ -169,7 +169,7 @@ impl<'a> Translator<'a> {
                 self.operator(schema, updating, inputs, spec)
             }
             LogicalPlan::Aggregate(aggregate) => self.aggregate(aggregate)?,
-            //JOIN
+            LogicalPlan::Join(join) => self.join(join)?,
             //WINDOW
             other => return Err(refuse(other)),
         };

@@ -16,7 +16,7 @@ use super::columns::{Columns, unqualified};
 use super::{Translator, column, physical};
 use crate::error::SqlError;
 use crate::plan::errors::from_datafusion;
-use crate::plan::functions::ARRIVAL_ORDER;
+use crate::rewrite::ARRIVAL_ORDER;
 
 /// One `OVER` column, its arguments over the projection below the operator.
 struct Call<'a> {
