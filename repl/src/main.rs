@@ -1,2 +1,39 @@
-//! x
-fn main() {}
+//! The table of contents: what was typed, and the function that does it.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::Parser;
+use millstream::Failure;
+use millstream::cli::{Command, CommandLine};
+use millstream::failure::STATUS_OK;
+use millstream::{commands, terminal};
+
+fn main() -> ExitCode {
+    // Usage errors end the process here, with status 2.
+    let line = CommandLine::parse();
+    match dispatch(line) {
+        Ok(()) => ExitCode::from(STATUS_OK),
+        Err(failure) => {
+            if !failure.text().is_empty() {
+                // Standard error may be closed; the status says it all the same.
+                let _closed = writeln!(std::io::stderr(), "{failure}");
+            }
+            ExitCode::from(failure.status())
+        }
+    }
+}
+
+fn dispatch(line: CommandLine) -> Result<(), Failure> {
+    match line.command {
+        None => terminal::converse(line.format, &line.job),
+        Some(Command::Run(args)) => commands::run(&args),
+        Some(Command::Sql(args)) => commands::sql(&args),
+        Some(Command::Explain(args)) => commands::explain(&args),
+        #[cfg(feature = "embedded-kinesis")]
+        Some(Command::Kinesis(args)) => commands::kinesis(&args),
+        Some(Command::Generate(args)) => commands::generate(&args),
+        #[cfg(feature = "embedded-kinesis")]
+        Some(Command::Demo(args)) => commands::demo(&args),
+    }
+}

@@ -1,0 +1,297 @@
+//! The command line as written: what may be typed, and the help that teaches it.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::output::Format;
+
+/// Continuous SQL over Amazon Kinesis, files and S3.
+#[derive(Debug, Parser)]
+#[command(
+    name = "millstream",
+    version,
+    about = "Continuous SQL over Amazon Kinesis, files and S3",
+    after_help = HELP_EXAMPLES,
+    subcommand_required = false,
+    args_conflicts_with_subcommands = true
+)]
+pub struct CommandLine {
+    /// What to do; without it, a prompt opens (or statements are read from a pipe)
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// How the prompt shows rows
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+    /// Settings and limits of the prompt's jobs
+    #[command(flatten)]
+    pub job: JobArgs,
+}
+
+const HELP_EXAMPLES: &str = "\
+Examples:
+  millstream                                    open a prompt; \\? there shows what it can do
+  millstream demo                               see the whole thing work, no AWS account needed
+  millstream run app.sql                        run an application until its input ends or Ctrl-C
+  millstream run app.sql --until caught-up      … until all that is in its streams now is written
+  millstream sql \"SELECT * FROM 'out/**/*.parquet' LIMIT 5\"
+  millstream sql --format csv - < query.sql     statements from standard input, rows as CSV
+  millstream kinesis                            a local Kinesis for development
+
+An application is a file of SQL statements:
+  CREATE STREAM jobs (company_id VARCHAR(16), job_submitted INTEGER)
+    WITH (connector = 'kinesis', stream = 'jobs', format = 'json', start = 'trim_horizon');
+  CREATE SINK jobs_out WITH (connector = 'file', path = 'out/jobs', format = 'parquet')
+    AS SELECT STREAM * FROM jobs;
+
+Relative paths in a script start from the current folder. AWS endpoint, region and credentials come
+from where the AWS command line takes them: AWS_ENDPOINT_URL, AWS_REGION, AWS_PROFILE, ~/.aws.
+
+Exit status: 0 done, 1 an error (one message on standard error), 2 a wrong command line,
+130 stopped at once by a second Ctrl-C.";
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run applications: all their sinks as one job, until the input ends or Ctrl-C
+    #[command(after_help = RUN_HELP)]
+    Run(RunArgs),
+    /// Run statements and print their rows, for scripts
+    #[command(after_help = SQL_HELP)]
+    Sql(SqlArgs),
+    /// Show how an application would run: operators, what they keep, and what frees it
+    Explain(ExplainArgs),
+    /// Start a local Kinesis endpoint for development
+    #[cfg(feature = "embedded-kinesis")]
+    #[command(after_help = KINESIS_HELP)]
+    Kinesis(KinesisArgs),
+    /// Make demo events: to Kinesis, to files or to standard output
+    #[command(after_help = GENERATE_HELP)]
+    Generate(GenerateArgs),
+    /// Show the whole thing: a local Kinesis, a producer, a join to Parquet, a query over the files
+    #[cfg(feature = "embedded-kinesis")]
+    Demo(DemoArgs),
+}
+
+/// How jobs run.
+#[derive(Debug, Clone, Default, Args)]
+pub struct JobArgs {
+    /// When a job ends by itself
+    #[arg(long, value_enum, default_value_t)]
+    pub until: End,
+    /// Change a setting, like SET key = 'value' in a script
+    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = key_value)]
+    pub settings: Vec<(String, String)>,
+    /// How many lanes work in parallel [default: one per core]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub parallelism: Option<u16>,
+}
+
+/// When a job ends by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum End {
+    /// When its input ends: files do, a Kinesis stream does not
+    #[default]
+    Ended,
+    /// When everything that was in its streams at the start is processed and written
+    CaughtUp,
+}
+
+const RUN_HELP: &str = "\
+All files together are one application: everything is declared first, then all sinks run as one job.
+SELECT STREAM statements print their rows while it runs, other SELECTs run when it has ended.
+
+Ctrl-C stops the job cleanly, with all output committed; a second one ends it at once. A summary on
+standard error says what was read, set aside and written; on a terminal a line shows the progress.
+
+State that would grow for ever is refused on endless input: add a window, or say
+SET unbounded_state = 'allow' in the file or --set unbounded_state=allow here.
+
+Examples:
+  millstream run queries/company_jobs.sql
+  AWS_ENDPOINT_URL=http://localhost:4567 millstream run queries/company_jobs_kinesis.sql --until caught-up";
+
+/// `millstream run`.
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// Files of SQL statements; - is standard input
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// How SELECT statements print their rows
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+    /// Settings and limits
+    #[command(flatten)]
+    pub job: JobArgs,
+}
+
+const SQL_HELP: &str = "\
+Examples:
+  millstream sql \"SELECT industry, COUNT(*) AS n FROM 'out/company_jobs' GROUP BY industry\"
+  millstream sql --format json \"SELECT * FROM 's3://bucket/prefix/' LIMIT 10\"
+  millstream sql \"CREATE STREAM s (n INTEGER) WITH (connector = 'file', path = 'in.csv');
+                  SELECT STREAM n + 1 AS m FROM s\"";
+
+/// `millstream sql`.
+#[derive(Debug, Args)]
+pub struct SqlArgs {
+    /// Statements, separated by ;  (- reads them from standard input)
+    #[arg(value_name = "STATEMENTS")]
+    pub text: String,
+    /// How rows are printed
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+    /// Settings and limits
+    #[command(flatten)]
+    pub job: JobArgs,
+}
+
+/// `millstream explain`.
+#[derive(Debug, Args)]
+pub struct ExplainArgs {
+    /// The file of SQL statements; - is standard input
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// Change a setting, like SET key = 'value' in a script
+    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = key_value)]
+    pub settings: Vec<(String, String)>,
+}
+
+#[cfg(feature = "embedded-kinesis")]
+const KINESIS_HELP: &str = "\
+The endpoint listens on this machine only, keeps everything in memory and ends with Ctrl-C. Streams are
+created by whoever uses it, or by --stream:
+
+  millstream kinesis --stream jobs=4 --stream companies
+  export AWS_ENDPOINT_URL=http://127.0.0.1:4567 AWS_REGION=us-east-1 \\
+         AWS_ACCESS_KEY_ID=local AWS_SECRET_ACCESS_KEY=local
+  aws kinesis list-streams";
+
+/// `millstream kinesis`.
+#[cfg(feature = "embedded-kinesis")]
+#[derive(Debug, Args)]
+pub struct KinesisArgs {
+    /// The port to listen on; 0 takes a free one
+    #[arg(long, default_value_t = 4567)]
+    pub port: u16,
+    /// A stream to create, with its number of shards
+    #[arg(long = "stream", value_name = "NAME[=SHARDS]")]
+    pub streams: Vec<String>,
+    /// Shards of a --stream that does not say
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=100))]
+    pub shards: u16,
+}
+
+const GENERATE_HELP: &str = "\
+Examples:
+  millstream generate ticker --count 5
+  millstream generate tenants --only jobs --lines csv
+  millstream generate tenants --count 1000 --to files --dir data
+  millstream generate tenants --rate 1000 --to kinesis --stream-prefix demo-";
+
+/// `millstream generate`.
+#[derive(Debug, Args)]
+pub struct GenerateArgs {
+    /// What to make
+    #[arg(value_enum)]
+    pub what: Scenario,
+    /// Events per second; 0 is as fast as possible
+    #[arg(long, default_value_t = 100, value_name = "N")]
+    pub rate: u32,
+    /// Events in all [default: until Ctrl-C]
+    #[arg(long, value_name = "N")]
+    pub count: Option<u64>,
+    /// The same seed makes the same events
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// Where the events go
+    #[arg(long, value_enum, default_value_t)]
+    pub to: Destination,
+    /// kinesis: what the names of the streams start with; they are created if they do not exist
+    #[arg(long, default_value = "", value_name = "PREFIX")]
+    pub stream_prefix: String,
+    /// kinesis: shards of a stream that is created
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=100))]
+    pub shards: u16,
+    /// files, stdout: how an event is written
+    #[arg(long, value_enum, default_value_t)]
+    pub lines: LineChoice,
+    /// stdout: only the events of this stream, such as jobs
+    #[arg(long, value_name = "STREAM")]
+    pub only: Option<String>,
+    /// tenants: how many companies there are
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub companies: u32,
+    /// files: the folder
+    #[arg(long, default_value = ".", value_name = "DIR")]
+    pub dir: PathBuf,
+}
+
+/// Kinds of demo events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Scenario {
+    /// Tenants of a platform: companies, their users coming and going, jobs they submit
+    Tenants,
+    /// A stock ticker: times, symbols and prices
+    Ticker,
+}
+
+/// How an event is written as a line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum LineChoice {
+    /// A JSON object
+    #[default]
+    Json,
+    /// Comma-separated values; a file begins with a header
+    Csv,
+}
+
+/// Where demo events go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum Destination {
+    /// Kinesis streams
+    Kinesis,
+    /// One file per stream
+    Files,
+    /// Standard output
+    #[default]
+    Stdout,
+}
+
+/// `millstream demo`.
+#[cfg(feature = "embedded-kinesis")]
+#[derive(Debug, Args)]
+pub struct DemoArgs {
+    /// Write into this folder and keep it; else a temporary one is used and removed
+    #[arg(long, value_name = "DIR")]
+    pub keep: Option<PathBuf>,
+}
+
+fn key_value(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or("write it as key=value")?;
+    Ok((key.trim().to_owned(), value.trim().to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        CommandLine::command().debug_assert();
+    }
+
+    #[test]
+    fn a_setting_needs_an_equals_sign() {
+        assert_eq!(key_value("a = b=c"), Ok(("a".into(), "b=c".into())));
+        assert!(CommandLine::try_parse_from(["millstream", "run", "a.sql", "--set", "x"]).is_err());
+    }
+
+    #[test]
+    fn run_needs_a_file() {
+        let error = CommandLine::try_parse_from(["millstream", "run"]).unwrap_err();
+        assert_eq!(error.exit_code(), 2);
+    }
+}

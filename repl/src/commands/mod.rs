@@ -1,0 +1,84 @@
+//! One function per thing the command line can do.
+
+#[cfg(feature = "embedded-kinesis")]
+mod demo;
+mod generate;
+#[cfg(feature = "embedded-kinesis")]
+mod kinesis;
+mod setup;
+
+use std::io::{self, Read};
+use std::path::Path;
+
+#[cfg(feature = "embedded-kinesis")]
+pub use demo::demo;
+pub use generate::generate;
+#[cfg(feature = "embedded-kinesis")]
+pub use kinesis::kinesis;
+pub(crate) use setup::{context, runtime, session};
+
+use crate::cli::{ExplainArgs, JobArgs, RunArgs, SqlArgs};
+use crate::failure::Failure;
+use crate::interrupt::Interrupts;
+use crate::output::Format;
+use crate::session::Manner;
+
+/// `millstream run FILE…`.
+///
+/// # Errors
+///
+/// What is wrong with the files, the connections or the data.
+pub fn run(args: &RunArgs) -> Result<(), Failure> {
+    let texts: Vec<(String, String)> =
+        args.files.iter().map(|file| read(file)).collect::<Result<_, _>>()?;
+    let texts: Vec<(&str, &str)> = texts.iter().map(|(n, t)| (n.as_str(), t.as_str())).collect();
+    run_texts(&texts, args.format, &args.job)
+}
+
+/// `millstream sql STATEMENTS`.
+///
+/// # Errors
+///
+/// What is wrong with the statements, the connections or the data.
+pub fn sql(args: &SqlArgs) -> Result<(), Failure> {
+    let text = if args.text == "-" { read(Path::new("-"))?.1 } else { args.text.clone() };
+    run_texts(&[("input", &text)], args.format, &args.job)
+}
+
+/// `millstream explain FILE`.
+///
+/// # Errors
+///
+/// What is wrong with the file.
+pub fn explain(args: &ExplainArgs) -> Result<(), Failure> {
+    let (name, text) = read(&args.file)?;
+    let job = JobArgs { settings: args.settings.clone(), ..JobArgs::default() };
+    let mut session = session(Manner::Script, Format::Table, &job)?;
+    runtime()?.block_on(session.explain_script(&name, &text))
+}
+
+fn run_texts(texts: &[(&str, &str)], format: Format, job: &JobArgs) -> Result<(), Failure> {
+    let mut session = session(Manner::Script, format, job)?;
+    runtime()?.block_on(async {
+        let interrupts = Interrupts::listen()?;
+        let work = interrupts.during(async |stop| session.run_script(texts, &stop).await);
+        Box::pin(work).await
+    })
+}
+
+/// The name errors use for the file, and its text. `-` is standard input.
+pub(crate) fn read(file: &Path) -> Result<(String, String), Failure> {
+    let (name, text) = if file == Path::new("-") {
+        let mut text = String::new();
+        ("standard input".to_owned(), io::stdin().read_to_string(&mut text).map(|_| text))
+    } else {
+        (file.display().to_string(), std::fs::read_to_string(file))
+    };
+    match text {
+        Ok(text) => Ok((name, text)),
+        Err(error) => Err(Failure::with_hint(
+            format_args!("cannot read {name}: {error}"),
+            "a relative path starts from the current folder",
+        )),
+    }
+}

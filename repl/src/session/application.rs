@@ -1,0 +1,345 @@
+//! Runs sinks and continuous queries as one job.
+//!
+//! The job's sources are opened once per source node of the dataflow, so what several sinks and
+//! queries read is read and decoded once. A continuous query is a sink like any other; its rows come
+//! back to the session through a bounded channel and are printed as they arrive.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use millstream_connectors::{Until, open_sink, open_source, open_table};
+use millstream_engine::dataflow::{Dataflow, Node, NodeId, NodeKind};
+use millstream_engine::definition::{RelationDef, Rowtime};
+use millstream_engine::job::{Job, Progress};
+use millstream_engine::port::{Flush, Sink, SinkReport, Source, Table};
+use millstream_engine::task::OwnedTask;
+use millstream_engine::{Delta, Error, delta};
+use millstream_sql::plan::{self, Planned, QUERY_SINK};
+use millstream_sql::statement::{Query, SinkInput};
+use tokio::sync::mpsc;
+
+use super::inspect::JobRecord;
+use super::{Manner, Session};
+use crate::failure::Failure;
+use crate::interrupt::Stop;
+use crate::output::{Format, Printer, Widths, printed_rows, printed_schema, printer};
+use crate::progress::{REFRESH, StatusLine, set_aside, summary};
+
+/// Epochs whose rows may wait to be printed before the job waits for the terminal.
+const PRINT_QUEUE: usize = 16;
+
+/// A job about to run, and where its queries print.
+struct Running {
+    job: Job,
+    queries: BTreeMap<usize, Shown>,
+    rows: mpsc::Receiver<(usize, Vec<Delta>)>,
+}
+
+/// A continuous query whose rows are printed.
+struct Shown {
+    updating: bool,
+    printer: Box<dyn Printer>,
+    title: String,
+}
+
+/// A continuous query and the text it is shown under.
+pub(super) type Continuous<'a> = (&'a str, &'a Query);
+
+impl Session {
+    /// Runs `sinks` and the continuous `queries` as one job and reports on it.
+    pub(super) async fn run_application(
+        &mut self,
+        sinks: &[String],
+        queries: &[Continuous<'_>],
+        stop: &Stop,
+    ) -> Result<(), Failure> {
+        let planned = self.plan(sinks, queries)?;
+        self.warn_of_growth(&planned)?;
+        let running = stop_or(stop, self.open(&planned, queries)).await?;
+        let Some(running) = running else { return Ok(()) };
+        self.jobs.push(JobRecord::started(sinks.to_vec()));
+        let done = self.drive(running, stop).await;
+        if let Some(record) = self.jobs.last_mut() {
+            record.ended(done.as_ref());
+        }
+        let progress = done?;
+        let report = if sinks.is_empty() {
+            set_aside(&progress)
+        } else {
+            summary(&progress, &planned.dataflow)
+        };
+        if !report.is_empty() {
+            self.console.note(&report);
+        }
+        Ok(())
+    }
+
+    /// Plans the job. A lone query is planned as itself; several become sinks of one application.
+    pub(super) fn plan(
+        &self,
+        sinks: &[String],
+        queries: &[Continuous<'_>],
+    ) -> Result<Planned, Failure> {
+        let planned = if let ([], [(_, query)]) = (sinks, queries) {
+            plan::stream_query(&self.catalog, query)
+        } else {
+            let mut catalog = self.catalog.clone();
+            catalog.sinks.retain(|name, _| sinks.contains(name));
+            for (index, (_, query)) in queries.iter().enumerate() {
+                let def = query_sink(index);
+                let input = SinkInput::Query((*query).clone());
+                catalog.sinks.insert(def.name.clone(), (def, input));
+            }
+            plan::application(&catalog)
+        };
+        planned.map_err(|error| self.failure(&error))
+    }
+
+    /// Refuses state that grows for ever, unless it was allowed, ends with the input, or a person is
+    /// there to see the warning.
+    fn warn_of_growth(&mut self, planned: &Planned) -> Result<(), Failure> {
+        let setting = self.catalog.settings.get("unbounded_state").map(String::as_str);
+        if setting == Some("allow") {
+            return Ok(());
+        }
+        let growing = planned.dataflow.unbounded_state();
+        let tolerated = self.settings.manner == Manner::Interactive
+            || self.settings.context.until == Until::CaughtUp
+            || self.is_bounded(&planned.dataflow);
+        if let Some((id, explanation)) = growing.first()
+            && !tolerated
+        {
+            let owner = &planned.dataflow.node(*id).owner;
+            let kept = &explanation.keeps;
+            return Err(Failure::with_hint(
+                format_args!("{owner} would keep {kept} for ever, and its input never ends"),
+                "bound it by a window on ROWTIME, or accept it: SET unbounded_state = 'allow'",
+            ));
+        }
+        for warning in &planned.warnings {
+            self.console.note(&format!("warning: {warning}"));
+        }
+        Ok(())
+    }
+
+    /// Whether every source of the dataflow ends by itself.
+    fn is_bounded(&self, dataflow: &Dataflow) -> bool {
+        let mut streams = dataflow.nodes.iter().filter_map(|node| match &node.kind {
+            NodeKind::Source(source) => self.catalog.streams.get(&source.stream),
+            _ => None,
+        });
+        streams.all(|def| {
+            let is =
+                |name, value: &str| def.option(name).is_some_and(|v| v.eq_ignore_ascii_case(value));
+            (is("connector", "file") && !is("follow", "true"))
+                || (is("connector", "generator") && def.option("count").is_some())
+        })
+    }
+
+    /// Connects the dataflow: what is read first, so that a missing input leaves no output behind.
+    async fn open(
+        &self,
+        planned: &Planned,
+        queries: &[Continuous<'_>],
+    ) -> Result<Running, Failure> {
+        let context = &self.settings.context;
+        let dataflow = Arc::new(planned.dataflow.clone());
+        let (sources, tables) = self.open_inputs(&dataflow).await?;
+        let (sender, rows) = mpsc::channel(PRINT_QUEUE);
+        let mut shown = BTreeMap::new();
+        let mut outputs: Vec<(NodeId, Box<dyn Sink>)> = Vec::new();
+        for (id, node) in dataflow.iter() {
+            let NodeKind::Sink(name) = &node.kind else { continue };
+            let output: Box<dyn Sink> = if let Some(index) = query_index(name, queries) {
+                shown.insert(index, self.shown(node, queries[index].0));
+                Box::new(QuerySink { index, rows: sender.clone(), report: SinkReport::default() })
+            } else {
+                let def = self.catalog.sinks.get(name).map(|(def, _)| def);
+                let def = def.ok_or_else(|| undeclared(name))?;
+                open_sink(def, Arc::clone(&node.schema), node.updating, context).await?
+            };
+            outputs.push((id, output));
+        }
+        let clock = Arc::clone(&context.clock);
+        let lanes = self.settings.lanes;
+        let job = Job { dataflow, sources, tables, sinks: outputs, clock, lanes };
+        Ok(Running { job, queries: shown, rows })
+    }
+
+    async fn open_inputs(&self, dataflow: &Dataflow) -> Result<(Sources, Tables), Failure> {
+        let context = &self.settings.context;
+        let (mut sources, mut tables) = (Vec::new(), Vec::new());
+        for (id, node) in dataflow.iter() {
+            match &node.kind {
+                NodeKind::Source(source) => {
+                    let def = declared(&self.catalog.streams, &source.stream)?;
+                    sources.push((id, open_source(def, &source.projection, context).await?));
+                }
+                NodeKind::Table(table) => {
+                    let def = declared(&self.catalog.tables, &table.table)?;
+                    tables.push((id, open_table(def, &table.projection, context).await?));
+                }
+                NodeKind::ErrorStream | NodeKind::Operator(_) | NodeKind::Sink(_) => {}
+            }
+        }
+        Ok((sources, tables))
+    }
+
+    fn shown(&self, node: &Node, title: &str) -> Shown {
+        let schema = printed_schema(&node.schema, node.updating);
+        let printer = printer(self.console.format, &schema, Widths::FitFirst);
+        Shown { updating: node.updating, printer, title: title.to_owned() }
+    }
+
+    /// Runs the job on a task of its own, prints its queries' rows as they come and the status line in
+    /// between.
+    async fn drive(&mut self, running: Running, stop: &Stop) -> Result<Progress, Failure> {
+        let Running { job, mut queries, mut rows } = running;
+        let clock = Arc::clone(&self.settings.context.clock);
+        let observe = self.progress.clone();
+        observe.send_replace(Progress::default());
+        let stopping = stop.receiver();
+        let work = OwnedTask::spawn(async move {
+            Box::pin(job.run(stopping, move |now| {
+                observe.send_replace(now.clone());
+            }))
+            .await
+        });
+        let work = work.join();
+        tokio::pin!(work);
+        // Rows and a status line on the same terminal would overwrite each other.
+        let draws = self.console.status && queries.is_empty();
+        let started = clock.monotonic();
+        let mut status = StatusLine::default();
+        let mut printed = Ok(());
+        let mut last = None;
+        let done = loop {
+            tokio::select! {
+                done = &mut work => break done,
+                Some((index, deltas)) = rows.recv() => {
+                    if printed.is_ok() {
+                        printed = self.print(&mut queries, &mut last, index, &deltas);
+                        if printed.is_err() {
+                            // Nobody reads any more; sinks of the same job still end cleanly.
+                            stop.ask();
+                        }
+                    }
+                }
+                () = clock.sleep(REFRESH), if draws => {
+                    let now = clock.monotonic().saturating_sub(started);
+                    let progress = self.progress.borrow().clone();
+                    status.draw(&progress, now, self.console.notes.as_mut())?;
+                }
+            }
+        };
+        status.clear(self.console.notes.as_mut())?;
+        while let Ok((index, deltas)) = rows.try_recv() {
+            if printed.is_ok() {
+                printed = self.print(&mut queries, &mut last, index, &deltas);
+            }
+        }
+        let progress = done??;
+        printed?;
+        for query in queries.values_mut() {
+            query.printer.end(self.console.out.as_mut())?;
+        }
+        Ok(progress)
+    }
+
+    fn print(
+        &mut self,
+        queries: &mut BTreeMap<usize, Shown>,
+        last: &mut Option<usize>,
+        index: usize,
+        deltas: &[Delta],
+    ) -> Result<(), Failure> {
+        let several = queries.len() > 1;
+        let Some(query) = queries.get_mut(&index) else { return Ok(()) };
+        if several && self.console.format == Format::Table && last.replace(index) != Some(index) {
+            writeln!(self.console.out, "-- {}", first_line(&query.title))?;
+        }
+        for delta in deltas {
+            let rows = printed_rows(delta, query.updating)?;
+            query.printer.rows(&rows, self.console.out.as_mut())?;
+        }
+        Ok(())
+    }
+}
+
+type Sources = Vec<(NodeId, Box<dyn Source>)>;
+type Tables = Vec<(NodeId, Box<dyn Table>)>;
+
+/// The outcome of `work`, or nothing if the user wants to stop before it is there.
+async fn stop_or<T>(
+    stop: &Stop,
+    work: impl Future<Output = Result<T, Failure>>,
+) -> Result<Option<T>, Failure> {
+    tokio::select! {
+        done = work => done.map(Some),
+        () = stop.asked() => Ok(None),
+    }
+}
+
+/// The sink that stands for a query: of a name that no identifier has, and free to retract.
+fn query_sink(index: usize) -> RelationDef {
+    RelationDef {
+        name: query_sink_name(index),
+        columns: Vec::new(),
+        options: vec![("mode".to_owned(), "changelog".to_owned())],
+        rowtime: Rowtime::Arrival,
+    }
+}
+
+fn query_sink_name(index: usize) -> String {
+    format!("query {}", index + 1)
+}
+
+fn query_index(sink: &str, queries: &[Continuous<'_>]) -> Option<usize> {
+    if sink == QUERY_SINK {
+        return Some(0);
+    }
+    (0..queries.len()).find(|index| query_sink_name(*index) == sink)
+}
+
+fn declared<'a>(
+    relations: &'a BTreeMap<String, RelationDef>,
+    name: &str,
+) -> Result<&'a RelationDef, Failure> {
+    relations.get(name).ok_or_else(|| undeclared(name))
+}
+
+fn undeclared(name: &str) -> Failure {
+    Error::bug(format!("the plan names {name}, which is not declared")).into()
+}
+
+fn first_line(text: &str) -> &str {
+    text.lines().next().unwrap_or_default()
+}
+
+/// Brings the rows of a continuous query back to the session.
+#[derive(Debug)]
+struct QuerySink {
+    index: usize,
+    rows: mpsc::Sender<(usize, Vec<Delta>)>,
+    report: SinkReport,
+}
+
+#[async_trait]
+impl Sink for QuerySink {
+    async fn write(&mut self, _epoch: u64, rows: Vec<Delta>) -> millstream_engine::Result<()> {
+        self.report.rows += u64::try_from(delta::total_rows(&rows)).unwrap_or(0);
+        // A session that no longer listens has said so by asking the job to stop.
+        let _stopped = self.rows.send((self.index, rows)).await;
+        Ok(())
+    }
+
+    async fn flush(&mut self, _flush: Flush) -> millstream_engine::Result<()> {
+        Ok(())
+    }
+
+    fn report(&self) -> SinkReport {
+        self.report
+    }
+}

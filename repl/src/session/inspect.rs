@@ -1,0 +1,192 @@
+//! Statements that show what there is: `EXPLAIN`, `DESCRIBE`, `SHOW`.
+
+use arrow::datatypes::{DataType, SchemaRef, TimeUnit};
+use millstream_engine::definition::RelationDef;
+use millstream_engine::job::Progress;
+use millstream_sql::plan;
+use millstream_sql::statement::{Name, Query, SinkInput};
+use millstream_sql::{Statement, StatementKind};
+
+use super::Session;
+use super::batch::session_context;
+use crate::failure::Failure;
+
+/// A job the session has run.
+#[derive(Debug, Clone)]
+pub(super) struct JobRecord {
+    /// The sinks it wrote to; none for a continuous query.
+    pub(super) sinks: Vec<String>,
+    state: &'static str,
+    rows_in: u64,
+    rows_out: u64,
+    rows_bad: u64,
+    rows_late: u64,
+}
+
+impl JobRecord {
+    /// A job that starts.
+    pub(super) fn started(sinks: Vec<String>) -> Self {
+        Self { sinks, state: "running", rows_in: 0, rows_out: 0, rows_bad: 0, rows_late: 0 }
+    }
+
+    /// Notes how the job went.
+    pub(super) fn ended(&mut self, done: Result<&Progress, &Failure>) {
+        match done {
+            Ok(progress) => {
+                self.state = "ended";
+                self.rows_in = progress.rows_in;
+                self.rows_out = progress.rows_out;
+                self.rows_bad = progress.rows_bad;
+                self.rows_late = progress.rows_late;
+            }
+            Err(_) => self.state = "failed",
+        }
+    }
+}
+
+impl Session {
+    /// `EXPLAIN statement`.
+    pub(super) async fn explain(&mut self, statement: &Statement) -> Result<(), Failure> {
+        match &statement.kind {
+            StatementKind::Query(query) => self.explain_query(query).await,
+            StatementKind::CreateView { query, .. } => self.explain_continuous(query),
+            StatementKind::CreatePump(pump) => self.explain_continuous(&pump.query),
+            StatementKind::CreateSink { input: SinkInput::Query(query), .. } => {
+                self.explain_continuous(query)
+            }
+            _ => Err(Failure::with_hint(
+                "only queries, pumps, views and sinks with a query have a plan",
+                "EXPLAIN SELECT STREAM … or EXPLAIN CREATE PUMP …; DESCRIBE shows columns",
+            )),
+        }
+    }
+
+    /// Shows the plan of a query: the dataflow of a continuous one, DataFusion's of a batch one.
+    pub(super) async fn explain_query(&mut self, query: &Query) -> Result<(), Failure> {
+        if query.stream {
+            return self.explain_continuous(query);
+        }
+        let planned = self.plan_batch(query).await?;
+        let optimized = planned.context.state().optimize(&planned.plan)?;
+        self.console.say(&optimized.display_indent().to_string())
+    }
+
+    fn explain_continuous(&mut self, query: &Query) -> Result<(), Failure> {
+        let planned = self.plan(&[], &[("", query)])?;
+        self.say_plan(&planned)
+    }
+
+    /// Shows the dataflow of the application that `sinks` make.
+    pub(super) fn explain_application(&mut self, sinks: &[String]) -> Result<(), Failure> {
+        let planned = self.plan(sinks, &[])?;
+        self.say_plan(&planned)
+    }
+
+    fn say_plan(&mut self, planned: &plan::Planned) -> Result<(), Failure> {
+        self.console.say(&plan::explain(planned))?;
+        for warning in &planned.warnings {
+            self.console.note(&format!("warning: {warning}"));
+        }
+        Ok(())
+    }
+
+    /// `DESCRIBE name`: a relation, or files at a path.
+    pub(super) async fn describe(&mut self, name: &Name) -> Result<(), Failure> {
+        let schema: SchemaRef = match plan::describe(&self.catalog, &name.value) {
+            Ok(schema) => schema,
+            Err(_) if name.value.contains(['/', '.']) => {
+                let context = session_context(1);
+                self.files_at(&context, &name.value).await?.schema()
+            }
+            Err(error) => return Err(self.failure(&error.or_at(name.span))),
+        };
+        let row = |field: &std::sync::Arc<arrow::datatypes::Field>| {
+            vec![field.name().clone(), sql_type(field.data_type())]
+        };
+        let rows: Vec<Vec<String>> = schema.fields().iter().map(row).collect();
+        self.console.list(&["COLUMN", "TYPE"], &rows)
+    }
+
+    /// `SHOW what`.
+    pub(super) fn show(&mut self, what: &str) -> Result<(), Failure> {
+        let catalog = &self.catalog;
+        let of = |def: &RelationDef| vec![def.name.clone(), columns(def), options(def)];
+        let (names, rows): (&[&str], Vec<Vec<String>>) = match what {
+            "STREAMS" => {
+                (&["STREAM", "COLUMNS", "OPTIONS"], catalog.streams.values().map(of).collect())
+            }
+            "TABLES" => {
+                (&["TABLE", "COLUMNS", "OPTIONS"], catalog.tables.values().map(of).collect())
+            }
+            "VIEWS" => (&["VIEW"], catalog.views.keys().map(|name| vec![name.clone()]).collect()),
+            "PUMPS" => {
+                let row = |pump: &millstream_sql::statement::Pump| {
+                    let state = if pump.started { "started" } else { "stopped" };
+                    vec![pump.name.clone(), pump.target.value.clone(), state.to_owned()]
+                };
+                (&["PUMP", "INTO", "STATE"], catalog.pumps.values().map(row).collect())
+            }
+            "SINKS" => {
+                let row = |(def, input): &(RelationDef, SinkInput)| {
+                    let from = match input {
+                        SinkInput::Relation(name) => name.value.clone(),
+                        SinkInput::Query(_) => "(query)".to_owned(),
+                    };
+                    vec![def.name.clone(), from, options(def)]
+                };
+                (&["SINK", "FROM", "OPTIONS"], catalog.sinks.values().map(row).collect())
+            }
+            "JOBS" => (&JOB_COLUMNS, self.job_rows()),
+            other => {
+                return Err(Failure::with_hint(
+                    format_args!("cannot show {other}"),
+                    "SHOW STREAMS, PUMPS, SINKS, TABLES, VIEWS or JOBS",
+                ));
+            }
+        };
+        self.console.list(names, &rows)
+    }
+
+    fn job_rows(&self) -> Vec<Vec<String>> {
+        let row = |(index, job): (usize, &JobRecord)| {
+            let what = if job.sinks.is_empty() { "(query)".into() } else { job.sinks.join(", ") };
+            let counts = [job.rows_in, job.rows_out, job.rows_bad, job.rows_late];
+            let start = [(index + 1).to_string(), what, job.state.to_owned()];
+            start.into_iter().chain(counts.iter().map(u64::to_string)).collect()
+        };
+        self.jobs.iter().enumerate().map(row).collect()
+    }
+}
+
+const JOB_COLUMNS: [&str; 7] = ["JOB", "SINKS", "STATE", "READ", "OUT", "BAD", "LATE"];
+
+fn columns(def: &RelationDef) -> String {
+    let names: Vec<&str> = def.columns.iter().map(|column| column.name.as_str()).collect();
+    names.join(", ")
+}
+
+fn options(def: &RelationDef) -> String {
+    let options: Vec<String> =
+        def.options.iter().map(|(name, value)| format!("{name} = '{value}'")).collect();
+    options.join(", ")
+}
+
+/// The name a type has in a declaration.
+fn sql_type(data_type: &DataType) -> String {
+    let name = match data_type {
+        DataType::Boolean => "BOOLEAN",
+        DataType::Int8 => "TINYINT",
+        DataType::Int16 => "SMALLINT",
+        DataType::Int32 => "INTEGER",
+        DataType::Int64 => "BIGINT",
+        DataType::Float32 => "REAL",
+        DataType::Float64 => "DOUBLE",
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => "VARCHAR",
+        DataType::Binary | DataType::LargeBinary | DataType::BinaryView => "VARBINARY",
+        DataType::Date32 | DataType::Date64 => "DATE",
+        DataType::Timestamp(TimeUnit::Millisecond, None) => "TIMESTAMP",
+        DataType::Decimal128(precision, scale) => return format!("DECIMAL({precision}, {scale})"),
+        other => return other.to_string(),
+    };
+    name.to_owned()
+}
