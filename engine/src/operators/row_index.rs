@@ -184,7 +184,7 @@ impl RowIndex {
         for sign in [1, -1] {
             let of_sign: BooleanArray =
                 (0..rows.len()).map(|row| Some(rows.weight(row).signum() == sign)).collect();
-            let left = self.cancel(rows.filtered(&of_sign)?)?;
+            let left = self.cancel(&rows.filtered(&of_sign)?)?;
             self.append(&left)?;
         }
         self.reclaim()

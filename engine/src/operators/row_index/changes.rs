@@ -6,10 +6,10 @@ use arrow::array::{BooleanArray, Int64Array, RecordBatch, UInt32Array};
 use arrow::compute::take;
 use arrow::datatypes::SchemaRef;
 use datafusion::common::NullEquality;
-use hashbrown::HashTable;
+use hashbrown::{HashMap, HashTable};
 
 use super::keyed::{KeyedRows, equal_values, hash_columns};
-use super::{NONE, Pairs, RowIndex, Segment};
+use super::{NONE, PAIRS, Pairs, RowIndex, Segment};
 use crate::error::Result;
 
 /// Below this many dead rows nothing is reclaimed.
@@ -29,71 +29,109 @@ pub(super) struct Changes {
     pub(super) taken_back: Vec<(RecordBatch, Vec<i64>)>,
 }
 
+/// Rows about to be cancelled, and what has been cancelled so far.
+struct Cancelling {
+    /// Distinct rows, all of one sign.
+    rows: KeyedRows,
+    /// What is left of the weight of each.
+    left: Vec<i64>,
+    /// The rows by the hash of the whole row.
+    by_hash: HashMap<u64, Vec<u32>>,
+    /// Rows of earlier snapshots that were taken from, and how much.
+    saved: Vec<u32>,
+    saved_amounts: Vec<i64>,
+}
+
 /// Taking rows back.
 impl RowIndex {
     /// Takes from `rows`, which all have the same sign, what kept rows of the other sign cancel.
-    pub(super) fn cancel(&mut self, rows: KeyedRows) -> Result<KeyedRows> {
+    ///
+    /// The chain of each key is walked once, whatever the number of rows to cancel in it: a table that
+    /// is read again takes back all rows of a key together.
+    pub(super) fn cancel(&mut self, rows: &KeyedRows) -> Result<KeyedRows> {
+        let (rows, row_hashes) = rows.consolidated()?;
         let Some(mut changes) = self.changes.take() else { return Ok(rows) };
-        let cancelled = self.cancel_in(&rows, &mut changes);
+        let mut by_hash: HashMap<u64, Vec<u32>> = HashMap::new();
+        for (row, hash) in (0..).zip(row_hashes) {
+            by_hash.entry(hash).or_default().push(row);
+        }
+        let mut keys = rows.hashes.clone();
+        keys.sort_unstable();
+        keys.dedup();
+        let left = (0..rows.len()).map(|row| rows.weight(row)).collect();
+        let (saved, saved_amounts) = (Vec::new(), Vec::new());
+        let mut cancelling = Cancelling { rows, left, by_hash, saved, saved_amounts };
+        let cancelled = self.cancel_keys(&keys, &mut cancelling, &mut changes);
         self.changes = Some(changes);
-        let left = cancelled?;
+        cancelled?;
+        let Cancelling { rows, left, .. } = cancelling;
         let keep: BooleanArray = left.iter().map(|weight| Some(*weight != 0)).collect();
         let rows = KeyedRows { weights: Some(left.into()), ..rows };
         if keep.true_count() == rows.len() { Ok(rows) } else { rows.filtered(&keep) }
     }
 
-    fn cancel_in(&mut self, rows: &KeyedRows, changes: &mut Changes) -> Result<Vec<i64>> {
-        let mut left: Vec<i64> = (0..rows.len()).map(|row| rows.weight(row)).collect();
-        let columns: Vec<usize> = (0..rows.batch.num_columns()).collect();
-        let row_hashes = hash_columns(&rows.batch, &columns)?;
-        let mut cursor = Self::start();
-        let mut saved_rows: Vec<u32> = Vec::new();
-        let mut saved_amounts = Vec::new();
-        let mut killed = Vec::new();
-        while cursor.row < rows.len() {
-            let mut pairs = self.candidates(rows, &mut cursor);
-            let alike = pairs.probe.iter().zip(&pairs.kept).map(|(&probe, &kept)| {
-                let (probe, kept) = (probe as usize, kept as usize);
-                let opposite = changes.weights[kept].signum() == -left[probe].signum();
-                Some(opposite && changes.row_hashes[kept] == row_hashes[probe])
-            });
-            let alike: BooleanArray = alike.collect();
-            pairs.retain(&alike);
-            self.retain_equal_rows(rows, &mut pairs)?;
-            for (&probe, &kept) in pairs.probe.iter().zip(&pairs.kept) {
-                let weight = changes.weights[kept as usize];
-                let rest = left[probe as usize];
-                // An earlier pair may have used either up.
-                if weight.signum() != -rest.signum() || weight == 0 {
-                    continue;
+    fn cancel_keys(
+        &mut self,
+        keys: &[u64],
+        cancelling: &mut Cancelling,
+        changes: &mut Changes,
+    ) -> Result<()> {
+        let mut pairs = Pairs::default();
+        for hash in keys {
+            let mut kept =
+                self.heads.find(*hash, |head| head.hash == *hash).map_or(NONE, |h| h.newest);
+            while kept != NONE {
+                let alike = cancelling.by_hash.get(&changes.row_hashes[kept as usize]);
+                for row in alike.into_iter().flatten() {
+                    pairs.probe.push(*row);
+                    pairs.kept.push(kept);
                 }
-                let amount = rest.signum() * rest.abs().min(weight.abs());
-                left[probe as usize] -= amount;
-                changes.weights[kept as usize] += amount;
-                if kept < self.saved {
-                    saved_rows.push(kept);
-                    saved_amounts.push(amount);
+                if pairs.len() >= PAIRS {
+                    self.cancel_pairs(std::mem::take(&mut pairs), cancelling, changes)?;
                 }
-                if changes.weights[kept as usize] == 0 {
-                    changes.dead += 1;
-                    changes.negative -= usize::from(weight < 0);
-                    killed.push(rows.hashes[probe as usize]);
-                }
+                kept = self.older[kept as usize];
             }
         }
-        if !saved_rows.is_empty() {
-            let picked = self.pick(&saved_rows);
-            let columns = columns.iter().map(|column| picked.column(*column));
-            let batch = RecordBatch::try_new(
-                SchemaRef::clone(&self.schema),
-                columns.collect::<Result<_>>()?,
-            )?;
-            changes.taken_back.push((batch, saved_amounts));
+        self.cancel_pairs(pairs, cancelling, changes)?;
+        if !cancelling.saved.is_empty() {
+            let picked = self.pick(&cancelling.saved);
+            let columns = (0..self.schema.fields().len()).map(|column| picked.column(column));
+            let columns = columns.collect::<Result<_>>()?;
+            let batch = RecordBatch::try_new(SchemaRef::clone(&self.schema), columns)?;
+            changes.taken_back.push((batch, std::mem::take(&mut cancelling.saved_amounts)));
         }
-        killed.sort_unstable();
-        killed.dedup();
-        killed.into_iter().for_each(|hash| self.unlink_dead(hash, &changes.weights));
-        Ok(left)
+        keys.iter().for_each(|hash| self.unlink_dead(*hash, &changes.weights));
+        Ok(())
+    }
+
+    fn cancel_pairs(
+        &self,
+        mut pairs: Pairs,
+        cancelling: &mut Cancelling,
+        changes: &mut Changes,
+    ) -> Result<()> {
+        self.retain_equal_rows(&cancelling.rows, &mut pairs)?;
+        for (&row, &kept) in pairs.probe.iter().zip(&pairs.kept) {
+            let weight = &mut changes.weights[kept as usize];
+            let rest = &mut cancelling.left[row as usize];
+            // An earlier pair may have used either up.
+            if *weight == 0 || weight.signum() != -rest.signum() {
+                continue;
+            }
+            let was_negative = *weight < 0;
+            let amount = rest.signum() * rest.abs().min(weight.abs());
+            *rest -= amount;
+            *weight += amount;
+            if *weight == 0 {
+                changes.dead += 1;
+                changes.negative -= usize::from(was_negative);
+            }
+            if kept < self.saved {
+                cancelling.saved.push(kept);
+                cancelling.saved_amounts.push(amount);
+            }
+        }
+        Ok(())
     }
 
     fn retain_equal_rows(&self, rows: &KeyedRows, pairs: &mut Pairs) -> Result<()> {

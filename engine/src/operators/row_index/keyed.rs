@@ -7,12 +7,14 @@ use arrow::array::{
 };
 use arrow::compute::kernels::cmp::{eq, not_distinct};
 use arrow::compute::{
-    SortOptions, filter, filter_record_batch, is_null, not, or, take_record_batch,
+    SortOptions, filter, filter_record_batch, is_null, not, or, take, take_record_batch,
 };
 use arrow::datatypes::DataType;
 use datafusion::common::NullEquality;
 use datafusion::common::hash_utils::{RandomState, create_hashes};
+use hashbrown::HashMap;
 
+use super::Pairs;
 use crate::delta::Delta;
 use crate::error::Result;
 
@@ -69,6 +71,41 @@ impl KeyedRows {
             hashes,
             unmatched: None,
         })
+    }
+
+    /// Equal rows as one, with the sum of their weights; and the hash of each row that is left.
+    pub(super) fn consolidated(&self) -> Result<(Self, Vec<u64>)> {
+        let columns: Vec<usize> = (0..self.batch.num_columns()).collect();
+        let mut row_hashes = hash_columns(&self.batch, &columns)?;
+        let mut first_of: HashMap<u64, u32> = HashMap::with_capacity(self.len());
+        let mut pairs = Pairs::default();
+        for (row, hash) in (0_u32..).zip(&row_hashes) {
+            let first = *first_of.entry(*hash).or_insert(row);
+            if first != row {
+                pairs.probe.push(row);
+                pairs.kept.push(first);
+            }
+        }
+        for column in self.batch.columns() {
+            let row = take(column, &UInt32Array::from(pairs.probe.clone()), None)?;
+            let first = take(column, &UInt32Array::from(pairs.kept.clone()), None)?;
+            pairs.retain(&equal_values(&row, &first, NullEquality::NullEqualsNull)?);
+        }
+        let mut weights: Vec<i64> = (0..self.len()).map(|row| self.weight(row)).collect();
+        let mut keep = vec![true; self.len()];
+        for (row, first) in pairs.probe.into_iter().zip(pairs.kept) {
+            weights[first as usize] += weights[row as usize];
+            keep[row as usize] = false;
+        }
+        let mut kept = keep.iter();
+        row_hashes.retain(|_| kept.next().copied().unwrap_or(false));
+        let all = Self {
+            batch: self.batch.clone(),
+            weights: Some(weights.into()),
+            hashes: self.hashes.clone(),
+            unmatched: None,
+        };
+        Ok((all.filtered(&keep.into())?, row_hashes))
     }
 
     pub(in crate::operators) fn len(&self) -> usize {
