@@ -13,6 +13,7 @@ pub mod lookup_join;
 mod oracle;
 pub mod project;
 mod row_index;
+pub mod sliding_window;
 pub mod union;
 pub mod window_aggregate;
 
