@@ -113,7 +113,7 @@ fn banned_words() -> Vec<(String, &'static str)> {
         (["db", "g!("].concat(), "use a test or a metric"),
         (["to", "do!("].concat(), "write it"),
         (["unimpl", "emented!("].concat(), "write it"),
-        (["un", "finished"].concat(), "write it"),
+        (["\"un", "finished"].concat(), "write it"),
         (["/ro", "ot/"].concat(), "a path of one machine"),
         (["/wo", "rk/"].concat(), "a path of one machine"),
     ]
