@@ -6,7 +6,7 @@
 mod aggregate;
 mod columns;
 mod join;
-// mod window;
+mod window;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -170,7 +170,7 @@ impl<'a> Translator<'a> {
             }
             LogicalPlan::Aggregate(aggregate) => self.aggregate(aggregate)?,
             LogicalPlan::Join(join) => self.join(join)?,
-            //WINDOW
+            LogicalPlan::Window(window) => self.window(window)?,
             other => return Err(refuse(other)),
         };
         self.shared.insert(plan.clone(), node);

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use arrow::datatypes::Schema;
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::expr::{WindowFunction, WindowFunctionParams};
 use datafusion::logical_expr::{
@@ -72,15 +73,25 @@ impl Translator<'_> {
         });
         let windows = windows.collect::<Result<Vec<_>, SqlError>>()?;
         let output = Arc::new(window.schema.as_arrow().clone());
+        let below = Arc::clone(&self.dataflow.node(projected).schema);
+        let results = output.fields().iter().skip(width).map(Arc::clone);
+        let fields = below.fields().iter().map(Arc::clone).chain(results);
+        let wide = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
         let spec = SlidingWindowSpec {
             partition_by,
             time,
             windows,
-            input_schema: Arc::clone(&self.dataflow.node(projected).schema),
-            pass: width,
-            schema: Arc::clone(&output),
+            input_schema: Arc::clone(&below),
+            schema: Arc::clone(&wide),
         };
-        Ok(self.operator(output, false, vec![projected], spec))
+        let node = self.operator(Arc::clone(&wide), false, vec![projected], spec);
+        if wide.fields().len() == output.fields().len() {
+            return Ok(node);
+        }
+        // The columns that were only needed below go.
+        let passed = (0..width).chain(below.fields().len()..wide.fields().len());
+        let exprs = passed.map(|index| column(&wide, index)).collect();
+        Ok(self.project(node, exprs, &output))
     }
 }
 
@@ -136,7 +147,8 @@ fn frame(frame: &WindowFrame) -> Result<Frame, SqlError> {
             Ok(Frame::Rows(*rows))
         }
         (WindowFrameUnits::Range, WindowFrameBound::Preceding(width)) => {
-            Ok(Frame::Range(interval_ms(width).ok_or_else(refused)?))
+            let preceding = interval_ms(width).ok_or_else(refused)?;
+            Ok(Frame::Range { preceding })
         }
         _ => Err(refused()),
     }
