@@ -1,3 +1,5 @@
+//! Joins of random changelogs, cut into random epochs, against batch SQL and a product of Z-sets.
+
 use std::collections::BTreeMap;
 
 use arrow::array::{ArrayRef, AsArray, RecordBatch, StringArray};

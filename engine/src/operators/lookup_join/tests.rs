@@ -1,3 +1,5 @@
+//! Lookups in a table that is read again at random, against a batch join per epoch.
+
 use arrow::array::{ArrayRef, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema};
 use datafusion::logical_expr::Operator as Compare;

@@ -1,3 +1,5 @@
+//! The index on its own: how often rows are copied, what it holds, what it gives back.
+
 use std::sync::Arc;
 
 use arrow::array::{AsArray, Int64Array, StringViewArray};

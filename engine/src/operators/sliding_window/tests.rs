@@ -1,3 +1,5 @@
+//! Windows over random rows within the watermark, against a self-join in batch SQL.
+
 use std::collections::BTreeMap;
 
 use arrow::array::{Decimal128Array, Float64Array, StringArray, TimestampMillisecondArray};

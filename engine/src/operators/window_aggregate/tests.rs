@@ -1,3 +1,5 @@
+//! Random rows in random epochs, against `GROUP BY` in batch SQL.
+
 use std::sync::Arc;
 
 use arrow::array::{
