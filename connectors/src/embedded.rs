@@ -200,3 +200,26 @@ async fn serve(listener: TcpListener, app: Router, stopped: oneshot::Receiver<()
         () = deadline => {}
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpStream;
+
+    use super::*;
+
+    #[test]
+    fn it_listens_until_it_is_dropped() {
+        let endpoint = EmbeddedKinesis::start(EmbeddedOptions::default()).unwrap();
+        let address = endpoint.address;
+        assert!(address.ip().is_loopback());
+        assert_eq!(endpoint.endpoint_url(), format!("http://{address}"));
+        // A connection nobody uses must not keep it from ending.
+        let idle = TcpStream::connect(address).unwrap();
+        let port = Some(address.port());
+        let second = EmbeddedKinesis::start(EmbeddedOptions { port, ..EmbeddedOptions::default() });
+        assert!(second.unwrap_err().message().contains("cannot listen"));
+        drop(endpoint);
+        assert!(TcpStream::connect(address).is_err());
+        drop(idle);
+    }
+}

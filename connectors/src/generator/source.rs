@@ -138,3 +138,76 @@ impl Source for GeneratorSource {
         Some(0)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::AsArray;
+    use arrow::datatypes::{DataType, TimestampMillisecondType};
+    use millstream_engine::ManualClock;
+    use millstream_engine::definition::{ColumnDef, Rowtime, TIMESTAMP_TYPE};
+
+    use super::*;
+
+    fn open(
+        options: &[(&str, &str)],
+        clock: &ManualClock,
+        until: Until,
+    ) -> Result<GeneratorSource> {
+        let all = [("connector", "generator"), ("kind", "ticker")];
+        let all = all.iter().chain(options).map(|(k, v)| ((*k).to_owned(), (*v).to_owned()));
+        let def = RelationDef {
+            name: "TICKS".into(),
+            columns: vec![
+                ColumnDef::new("EVENT_TIME", TIMESTAMP_TYPE),
+                ColumnDef::new("TICKER", DataType::Utf8),
+                ColumnDef::new("PRICE", DataType::Float64),
+            ],
+            options: all.collect(),
+            rowtime: Rowtime::Column { column: 0, delay_ms: 0 },
+        };
+        let clock = Arc::new(clock.clone());
+        let context = Context { clock, until, seed: 1, base: ".".into() };
+        GeneratorSource::open(&def, &[0, 1, 2, 3], &context)
+    }
+
+    #[tokio::test]
+    async fn rows_come_when_they_are_due_and_all_of_them() {
+        let start_ms = 1_793_491_200_000;
+        let clock = ManualClock::new(start_ms);
+        let mut source = open(&[("count", "250")], &clock, Until::CaughtUp).unwrap();
+        let mut times = Vec::new();
+        let mut finished = false;
+        loop {
+            // A dropped call loses nothing.
+            let event = tokio::select! {
+                biased;
+                event = source.next() => event.unwrap(),
+                () = tokio::task::yield_now() => {
+                    clock.advance(Duration::from_millis(30));
+                    continue;
+                }
+            };
+            match event {
+                Some(SourceEvent::Rows(batch)) => {
+                    assert!(batch.bad.is_empty(), "{:?}", batch.bad);
+                    let column = batch.rows.column(0).as_primitive::<TimestampMillisecondType>();
+                    times.extend(column.values().iter().copied());
+                    assert!(times.iter().all(|time| *time <= clock.now_ms()), "not due yet");
+                }
+                Some(SourceEvent::Finished { .. }) => finished = true,
+                Some(_) => {}
+                None => break,
+            }
+        }
+        assert!(finished);
+        assert!(times.iter().copied().eq((0..250).map(|n| start_ms + 10 * n)));
+    }
+
+    #[test]
+    fn a_feed_without_end_never_catches_up() {
+        let error = open(&[], &ManualClock::new(0), Until::CaughtUp).unwrap_err();
+        assert!(error.hint().unwrap().contains("count"));
+        let error = open(&[("disorder", "90d")], &ManualClock::new(0), Until::Ended).unwrap_err();
+        assert!(error.message().contains("disorder"));
+    }
+}

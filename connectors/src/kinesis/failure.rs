@@ -162,6 +162,8 @@ where
                 Self::answered(code, answer.err().message().unwrap_or(""), Some(status))
             }
             _ if has_cause::<CredentialsError>(&error) => {
+                let none = words.starts_with("no credentials found");
+                let words = if none { "no AWS credentials were found".to_owned() } else { words };
                 Self::new(Class::Operator, NO_CREDENTIALS, words)
             }
             SdkError::TimeoutError(_) => Self::new(Class::Unreachable, "Timeout", words),
@@ -180,10 +182,12 @@ fn has_cause<T: StdError + 'static>(error: &(dyn StdError + 'static)) -> bool {
     std::iter::successors(Some(error), |error| (*error).source()).any(|error| error.is::<T>())
 }
 
-/// The innermost error's words: the outer ones only say that something failed.
+/// The innermost error's first line: the outer ones only say that something failed, and the other
+/// lines list every place that was looked at.
 fn root_cause(error: &(dyn StdError + 'static)) -> String {
     let last = std::iter::successors(Some(error), |error| (*error).source()).last();
-    last.map(ToString::to_string).unwrap_or_default()
+    let words = last.map(ToString::to_string).unwrap_or_default();
+    words.lines().next().unwrap_or_default().to_owned()
 }
 
 /// Waiting times between attempts: decorrelated jitter, so that readers who failed together do not
