@@ -71,6 +71,9 @@ pub enum Command {
     /// Show the whole thing: a local Kinesis, a producer, a join to Parquet, a query over the files
     #[cfg(feature = "embedded-kinesis")]
     Demo(DemoArgs),
+    /// Measure how fast it is here, beside DataFusion in the same run
+    #[command(after_help = BENCH_HELP)]
+    Bench(BenchArgs),
 }
 
 /// How jobs run.
@@ -265,6 +268,40 @@ pub struct DemoArgs {
     /// Write into this folder and keep it; else a temporary one is used and removed
     #[arg(long, value_name = "DIR")]
     pub keep: Option<PathBuf>,
+}
+
+const BENCH_HELP: &str = "\
+Measures decoding, filter and projection, a tumbling aggregate and a join over generated events, each
+beside DataFusion (or arrow-json) on the same input in the same run, then the whole way from JSON on
+disk to Parquet on disk. Compare the ratios: events per second depend on the machine.
+
+  millstream bench --events 2000000 --parallelism 1";
+
+/// `millstream bench`.
+#[derive(Debug, Args)]
+pub struct BenchArgs {
+    /// Events of input
+    #[arg(long, default_value_t = 1_000_000)]
+    pub events: u64,
+    /// Runs of each thing and of its peer, in turn, after a warm-up; medians are shown
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub runs: u32,
+    /// Lanes of the engine, and partitions of DataFusion
+    #[arg(long, default_value_t = 1, value_parser = lanes)]
+    pub parallelism: usize,
+    /// Batches of 8,192 rows per epoch
+    #[arg(long, default_value_t = 8)]
+    pub epoch_batches: usize,
+    /// Seed of the events
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+}
+
+fn lanes(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(lanes @ 1..=256) => Ok(lanes),
+        _ => Err("a number from 1 to 256".to_owned()),
+    }
 }
 
 fn key_value(text: &str) -> Result<(String, String), String> {

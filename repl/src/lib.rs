@@ -11,6 +11,7 @@
 //!
 //! It is a library as well, so that a test can hold a session without starting a process.
 
+pub mod bench;
 pub mod cli;
 pub mod commands;
 pub mod failure;

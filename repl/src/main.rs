@@ -7,7 +7,7 @@ use clap::Parser;
 use millstream::Failure;
 use millstream::cli::{Command, CommandLine};
 use millstream::failure::STATUS_OK;
-use millstream::{commands, terminal};
+use millstream::{bench, commands, terminal};
 
 fn main() -> ExitCode {
     // Usage errors end the process here, with status 2.
@@ -29,6 +29,7 @@ fn dispatch(line: CommandLine) -> Result<(), Failure> {
         None => terminal::converse(line.format, &line.job),
         Some(Command::Run(args)) => commands::run(&args),
         Some(Command::Sql(args)) => commands::sql(&args),
+        Some(Command::Bench(args)) => bench::bench(&args),
         Some(Command::Explain(args)) => commands::explain(&args),
         #[cfg(feature = "embedded-kinesis")]
         Some(Command::Kinesis(args)) => commands::kinesis(&args),

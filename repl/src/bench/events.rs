@@ -102,9 +102,10 @@ impl Events {
     /// When an event is not decoded.
     pub(super) fn decode_arrow_json(&self) -> Result<(), Failure> {
         let schema: SchemaRef = definition("EVENTS")?.declared_schema();
-        let lower = schema.fields().iter().map(|field| {
-            field.as_ref().clone().with_name(field.name().to_lowercase())
-        });
+        let lower = schema
+            .fields()
+            .iter()
+            .map(|field| field.as_ref().clone().with_name(field.name().to_lowercase()));
         let schema = Arc::new(arrow::datatypes::Schema::new(lower.collect::<Vec<_>>()));
         let reader = ReaderBuilder::new(schema).with_batch_size(BATCH_ROWS);
         for batch in reader.build(self.json.as_slice()).map_err(millstream_engine::Error::from)? {

@@ -11,7 +11,7 @@ use millstream_engine::Error;
 use super::events::{Events, definition};
 use super::measure::{self, Comparison};
 use crate::cli::BenchArgs;
-use crate::commands::setup;
+use crate::commands::run_quietly;
 use crate::failure::Failure;
 
 /// Measures the pipeline.
@@ -49,14 +49,15 @@ fn pipeline(input: &Path, output: &Path, lanes: usize) -> Result<(), Failure> {
         input.display(),
         output.display(),
     );
-    setup::run_quietly("bench", &script, lanes)
+    run_quietly(&script, lanes)
 }
 
 fn decode_alone(input: &Path) -> Result<(), Failure> {
     let schema = definition("EVENTS")?.declared_schema();
-    let lower = schema.fields().iter().map(|field| {
-        field.as_ref().clone().with_name(field.name().to_lowercase())
-    });
+    let lower = schema
+        .fields()
+        .iter()
+        .map(|field| field.as_ref().clone().with_name(field.name().to_lowercase()));
     let schema = Arc::new(arrow::datatypes::Schema::new(lower.collect::<Vec<_>>()));
     let file = std::fs::File::open(input).map_err(|error| Failure::new(error.to_string()))?;
     let reader = ReaderBuilder::new(schema).build(BufReader::with_capacity(1 << 20, file));

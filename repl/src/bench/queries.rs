@@ -136,12 +136,14 @@ impl Bench {
     fn batch(&self) -> Result<usize, Failure> {
         let config = SessionConfig::from(batch_config()).with_target_partitions(self.lanes);
         let context = SessionContext::new_with_config(config);
-        batch_functions().iter().for_each(|function| context.register_udf(function.as_ref().clone()));
+        batch_functions()
+            .iter()
+            .for_each(|function| context.register_udf(function.as_ref().clone()));
         let plan = batch_query(&self.catalog, &self.query, &self.tables)
             .map_err(|error| Failure::new(error.to_string()))?;
-        let collected = self.runtime.block_on(async {
-            context.execute_logical_plan(plan).await?.collect().await
-        });
+        let collected = self
+            .runtime
+            .block_on(async { context.execute_logical_plan(plan).await?.collect().await });
         let batches = collected.map_err(millstream_engine::Error::from)?;
         Ok(batches.iter().map(RecordBatch::num_rows).sum())
     }

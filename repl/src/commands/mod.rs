@@ -19,7 +19,7 @@ pub(crate) use setup::{context, runtime, session};
 
 use crate::cli::{ExplainArgs, JobArgs, RunArgs, SqlArgs};
 use crate::failure::Failure;
-use crate::interrupt::Interrupts;
+use crate::interrupt::{Interrupts, Stop};
 use crate::output::Format;
 use crate::session::Manner;
 
@@ -64,6 +64,18 @@ fn run_texts(texts: &[(&str, &str)], format: Format, job: &JobArgs) -> Result<()
         let work = interrupts.during(async |stop| session.run_script(texts, &stop).await);
         Box::pin(work).await
     })
+}
+
+/// Runs the application `text` with `lanes` lanes and says nothing.
+pub(crate) fn run_quietly(text: &str, lanes: usize) -> Result<(), Failure> {
+    let lanes = u16::try_from(lanes).ok();
+    let job = JobArgs { parallelism: lanes, ..JobArgs::default() };
+    let mut session = session(Manner::Script, Format::Table, &job)?;
+    let console = session.console_mut();
+    (console.out, console.notes, console.status) =
+        (Box::new(io::sink()), Box::new(io::sink()), false);
+    let work = async { session.run_script(&[("application", text)], &Stop::default()).await };
+    runtime()?.block_on(Box::pin(work))
 }
 
 /// The name errors use for the file, and its text. `-` is standard input.
