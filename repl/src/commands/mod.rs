@@ -88,9 +88,10 @@ pub(crate) fn read(file: &Path) -> Result<(String, String), Failure> {
     };
     match text {
         Ok(text) => Ok((name, text)),
-        Err(error) => Err(Failure::with_hint(
-            format_args!("cannot read {name}: {error}"),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Err(Failure::with_hint(
+            format_args!("there is no file {name}"),
             "a relative path starts from the current folder",
         )),
+        Err(error) => Err(Failure::new(format_args!("cannot read {name}: {error}"))),
     }
 }

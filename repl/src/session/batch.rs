@@ -66,7 +66,7 @@ impl Session {
             let provider: Arc<dyn TableProvider> = match self.held(&name, &set_aside) {
                 Some(held) => Arc::new(held),
                 None if name == ERROR_STREAM => self.errors_held().await?,
-                None => self.written(&context, &name).await?,
+                None => Arc::new(self.written(&name, &set_aside).await?),
             };
             relations.insert(name, provider_as_source(provider));
         }
@@ -98,26 +98,12 @@ impl Session {
         let rows = error_stream_batch(&bad, context.clock.now_ms())?;
         Ok(Arc::new(MemTable::try_new(rows.schema(), vec![vec![rows]])?))
     }
-
-    /// The files of the sink `name`, or those at the path `name`.
-    async fn written(
-        &self,
-        context: &SessionContext,
-        name: &str,
-    ) -> Result<Arc<dyn TableProvider>, Failure> {
-        match self.catalog.sinks.get(name) {
-            Some((def, _)) => self.files_of_sink(context, def).await,
-            None => self.files_at(context, name).await,
-        }
-    }
 }
 
 /// A DataFusion session for one query: made when it is needed, because it takes longer to make than
 /// a prompt takes to appear.
-pub(super) fn session_context(lanes: usize) -> SessionContext {
-    let mut config = SessionConfig::from(plan::batch_config()).with_target_partitions(lanes.max(1));
-    // Sub-folders belong to a written output, whatever they are called.
-    config.options_mut().execution.listing_table_ignore_subdirectory = false;
+fn session_context(lanes: usize) -> SessionContext {
+    let config = SessionConfig::from(plan::batch_config()).with_target_partitions(lanes.max(1));
     let context = SessionContext::new_with_config(config);
     for function in plan::batch_functions() {
         context.register_udf(function.as_ref().clone());

@@ -52,6 +52,8 @@ pub(super) enum Kind {
     Stream,
     /// A table.
     Table,
+    /// Files without a declaration: they have no time, and may be too many to be held as a table.
+    Files,
 }
 
 /// A stream or table, read when it is scanned.
@@ -75,7 +77,7 @@ impl Held {
         let context = bounded(context);
         let schema = match kind {
             Kind::Stream => def.stream_schema(),
-            Kind::Table => def.declared_schema(),
+            Kind::Table | Kind::Files => def.declared_schema(),
         };
         from_the_beginning(&mut def);
         Self { def, kind, schema, context, set_aside }
@@ -187,7 +189,7 @@ impl Reading {
                 let batches = batches.into_iter().map(move |batch| self.shaped(&batch));
                 Ok(futures::stream::iter(batches).boxed())
             }
-            Kind::Stream => {
+            Kind::Stream | Kind::Files => {
                 let source =
                     open_source(&self.def, &columns, &self.context).await.map_err(external)?;
                 Ok(try_unfold((source, self), |(mut source, reading)| async move {

@@ -8,7 +8,7 @@ use millstream_sql::statement::{Name, Query, SinkInput};
 use millstream_sql::{Statement, StatementKind};
 
 use super::Session;
-use super::batch::session_context;
+use super::written::files_at;
 use crate::failure::Failure;
 
 /// A job the session has run.
@@ -95,8 +95,9 @@ impl Session {
         let schema: SchemaRef = match plan::describe(&self.catalog, &name.value) {
             Ok(schema) => schema,
             Err(_) if name.value.contains(['/', '.']) => {
-                let context = session_context(1);
-                self.files_at(&context, &name.value).await?.schema()
+                let mut def = files_at(&name.value);
+                def.columns = self.columns_of_files(&def).await?;
+                def.declared_schema()
             }
             Err(error) => return Err(self.failure(&error.or_at(name.span))),
         };

@@ -18,6 +18,8 @@ mod declare;
 mod held;
 mod inspect;
 mod written;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeSet;
 

@@ -1,0 +1,330 @@
+//! A session on files, without a process: what it says, what it writes, what it refuses.
+
+use std::io::{self, Write};
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use millstream_connectors::{Context, Until};
+use millstream_engine::{Clock, SystemClock};
+use tempfile::TempDir;
+
+use super::{Console, Manner, Session, Settings};
+use crate::failure::Failure;
+use crate::interrupt::Stop;
+use crate::output::Format;
+
+/// How long something that should happen at once may take on a loaded machine.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A writer whose text can be looked at.
+#[derive(Debug, Clone, Default)]
+struct Page(Arc<Mutex<Vec<u8>>>);
+
+impl Page {
+    fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+
+    fn take(&self) -> String {
+        String::from_utf8(std::mem::take(&mut *self.0.lock().unwrap())).unwrap()
+    }
+}
+
+impl Write for Page {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A session in a folder of its own.
+struct Bench {
+    session: Session,
+    folder: TempDir,
+    out: Page,
+    notes: Page,
+    clock: Arc<SystemClock>,
+}
+
+impl Bench {
+    fn new(manner: Manner, format: Format) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let clock = Arc::new(SystemClock::new());
+        let context = Context {
+            clock: Arc::clone(&clock) as Arc<dyn Clock>,
+            until: Until::Ended,
+            seed: 7,
+            base: folder.path().to_owned(),
+        };
+        let (out, notes) = (Page::default(), Page::default());
+        let console = Console {
+            out: Box::new(out.clone()),
+            notes: Box::new(notes.clone()),
+            format,
+            status: false,
+        };
+        let session = Session::new(Settings { manner, context, lanes: 2 }, console);
+        Self { session, folder, out, notes, clock }
+    }
+
+    fn script() -> Self {
+        Self::new(Manner::Script, Format::Csv)
+    }
+
+    fn file(&self, name: &str, text: &str) {
+        std::fs::write(self.folder.path().join(name), text).unwrap();
+    }
+
+    async fn run(&mut self, text: &str) -> Result<(), Failure> {
+        self.session.run_script(&[("test.sql", text)], &Stop::default()).await
+    }
+
+    /// What `text` answers, line by line.
+    async fn answer(&mut self, text: &str) -> Vec<String> {
+        self.out.take();
+        self.session.converse(text, &Stop::default()).await.unwrap();
+        self.out.take().lines().map(str::to_owned).collect()
+    }
+}
+
+fn sorted(mut lines: Vec<String>) -> Vec<String> {
+    lines.sort_unstable();
+    lines
+}
+
+fn lines(text: &str) -> Vec<String> {
+    text.lines().map(str::to_owned).collect()
+}
+
+const NUMBERS: &str = "CREATE STREAM numbers (n INTEGER, word VARCHAR(8))
+    WITH (connector = 'file', path = 'numbers.csv', format = 'csv');\n";
+
+fn queries() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../queries"))
+}
+
+/// A session in whose folder the shipped queries and their data are.
+fn beside_the_queries() -> Bench {
+    let bench = Bench::script();
+    let data = bench.folder.path().join("queries/data");
+    std::fs::create_dir_all(&data).unwrap();
+    for entry in std::fs::read_dir(queries().join("data")).unwrap() {
+        let entry = entry.unwrap();
+        std::fs::copy(entry.path(), data.join(entry.file_name())).unwrap();
+    }
+    bench
+}
+
+/// Runs a shipped application and compares what its sink has written with what is expected.
+async fn shipped(application: &str, sink: &str, expected: &str) {
+    let mut bench = beside_the_queries();
+    let text = std::fs::read_to_string(queries().join(application)).unwrap();
+    bench.run(&text).await.unwrap();
+    let expected = std::fs::read_to_string(queries().join("expected").join(expected)).unwrap();
+    let columns = expected.lines().next().unwrap();
+    let written = bench.answer(&format!("SELECT {columns} FROM {sink};")).await;
+    assert_eq!(sorted(written), sorted(lines(&expected)), "{application} into {sink}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn company_jobs_writes_what_is_expected_in_both_formats() {
+    shipped("company_jobs.sql", "company_jobs_csv", "company_jobs.csv").await;
+    shipped("company_jobs.sql", "company_jobs_parquet", "company_jobs.csv").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn windows_count_events_that_come_out_of_order() {
+    shipped("jobs_per_minute.sql", "jobs_per_minute", "jobs_per_minute.csv").await;
+    shipped("active_companies.sql", "active_companies", "active_companies.csv").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_summary_counts_what_was_read_set_aside_and_written() {
+    let mut bench = Bench::script();
+    bench.file("numbers.csv", "n,word\n1,a\nx,b\n3,c\n");
+    let sink = "CREATE SINK out WITH (connector = 'file', path = 'out', format = 'json')
+        AS SELECT STREAM n, word FROM numbers;";
+    bench.run(&format!("{NUMBERS}{sink}")).await.unwrap();
+    let summary = bench.notes.text();
+    assert!(summary.contains("read     2 rows\nbad      1 row\nlate     0 rows\n"), "{summary}");
+    assert!(summary.contains("written  2 rows in 1 file"), "{summary}");
+    assert!(summary.contains("COERCION NUMBERS"), "{summary}");
+    assert!(summary.contains("numbers.csv") && summary.contains("line 3"), "{summary}");
+    assert_eq!(bench.answer("SELECT SUM(n) AS s FROM out;").await, ["S", "4"]);
+    let errors = bench.answer("SELECT error_name, raw FROM error_stream;").await;
+    assert_eq!(errors, ["ERROR_NAME,RAW", "COERCION,\"x,b\""]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn error_stream_can_be_followed() {
+    let mut bench = Bench::new(Manner::Interactive, Format::Csv);
+    bench.file("numbers.csv", "n,word\n1,a\nx,b\n");
+    bench.answer(NUMBERS).await;
+    let rows = bench.answer("SELECT STREAM error_name, position FROM error_stream;").await;
+    assert_eq!(rows, ["ERROR_NAME,POSITION", "COERCION,line 3"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_continuous_query_gives_the_rows_of_the_batch_query() {
+    let mut bench = Bench::new(Manner::Interactive, Format::Json);
+    bench.file("numbers.csv", "n,word\n1,a\n2,b\n3,\n");
+    bench.answer(NUMBERS).await;
+    let continuous = bench.answer("SELECT STREAM n * 2 AS m, word FROM numbers WHERE n > 1;").await;
+    let batch = bench.answer("SELECT n * 2 AS m, word FROM numbers WHERE n > 1;").await;
+    assert_eq!(continuous.len(), 2);
+    assert_eq!(sorted(continuous), sorted(batch));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn queries_of_a_script_run_beside_and_after_its_sinks() {
+    let mut bench = Bench::script();
+    bench.file("numbers.csv", "n,word\n1,a\n2,b\n");
+    let text = "SELECT COUNT(*) AS written FROM out;
+        SELECT STREAM word FROM numbers WHERE n = 2;
+        CREATE SINK out WITH (connector = 'file', path = 'out', format = 'parquet')
+        AS SELECT STREAM n FROM numbers;";
+    bench.run(&format!("{NUMBERS}{text}")).await.unwrap();
+    assert_eq!(bench.out.text(), "WORD\nb\nWRITTEN\n2\n");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_misspelt_option_is_an_error_at_its_place_and_nothing_runs() {
+    let mut bench = Bench::script();
+    bench.file("numbers.csv", "n,word\n1,a\n");
+    let sink = "CREATE SINK out WITH (connector = 'file', pth = 'out')\n  AS SELECT STREAM n FROM numbers;";
+    let failure = bench.run(&format!("{NUMBERS}{sink}")).await.unwrap_err();
+    let text = failure.text();
+    assert!(text.contains("test.sql:3:43") && text.contains("^^^"), "{text}");
+    assert!(text.contains("path"), "the hint names the right one: {text}");
+    assert!(!bench.folder.path().join("out").exists(), "nothing half-written");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_missing_input_leaves_no_output_behind() {
+    let mut bench = Bench::script();
+    let sink =
+        "CREATE SINK out WITH (connector = 'file', path = 'out') AS SELECT STREAM n FROM numbers;";
+    let failure = bench.run(&format!("{NUMBERS}{sink}")).await.unwrap_err();
+    assert!(failure.text().contains("numbers.csv"), "{failure}");
+    assert_eq!(failure.status(), 1);
+    assert!(!bench.folder.path().join("out").exists());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_grows_for_ever_is_refused_on_endless_input() {
+    let join = "CREATE SINK pairs WITH (connector = 'file', path = 'out')
+        AS SELECT STREAM a.n FROM numbers AS a JOIN numbers AS b ON a.n = b.n;";
+    let endless = NUMBERS.replace("format = 'csv'", "format = 'csv', follow = 'true'");
+    let mut bench = Bench::script();
+    bench.file("numbers.csv", "n,word\n1,a\n");
+    let failure = bench.run(&format!("{endless}{join}")).await.unwrap_err();
+    assert!(failure.text().contains("SET unbounded_state = 'allow'"), "{failure}");
+    // On input that ends it is a warning.
+    let mut bench = Bench::script();
+    bench.file("numbers.csv", "n,word\n1,a\n");
+    bench.run(&format!("{NUMBERS}{join}")).await.unwrap();
+    assert!(bench.notes.text().contains("warning: "), "{}", bench.notes.text());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lone_row_is_shown_at_once_and_a_stop_commits_all() {
+    let mut bench = Bench::script();
+    bench.file("numbers.csv", "n,word\n1,a\n");
+    let text = NUMBERS.replace("format = 'csv'", "format = 'csv', follow = 'true'")
+        + "SELECT STREAM word FROM numbers;
+           CREATE SINK out WITH (connector = 'file', path = 'out', format = 'csv')
+           AS SELECT STREAM word FROM numbers;";
+    let stop = Stop::default();
+    let (out, clock) = (bench.out.clone(), Arc::clone(&bench.clock));
+    let path = bench.folder.path().join("numbers.csv");
+    let person = async {
+        wait_for(clock.as_ref(), || out.text().ends_with("a\n")).await;
+        let mut file = std::fs::OpenOptions::new().append(true).open(path).unwrap();
+        file.write_all(b"2,b\n").unwrap();
+        wait_for(clock.as_ref(), || out.text().ends_with("b\n")).await;
+        stop.ask();
+    };
+    let texts = [("test.sql", text.as_str())];
+    let (done, ()) = tokio::join!(bench.session.run_script(&texts, &stop), person);
+    done.unwrap();
+    let written = bench.answer("SELECT word FROM out ORDER BY word;").await;
+    assert_eq!(written, ["WORD", "a", "b"]);
+}
+
+async fn wait_for(clock: &SystemClock, happened: impl Fn() -> bool) {
+    let began = clock.monotonic();
+    while !happened() {
+        assert!(clock.monotonic() - began < PATIENCE, "it did not happen in time");
+        clock.sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_table_without_columns_has_those_of_its_file() {
+    let mut bench = Bench::new(Manner::Interactive, Format::Csv);
+    bench.file("firms.csv", "sym,Firm,shares\nA,Acme,10\nB,Bolt,20\n");
+    bench.answer("CREATE TABLE firms WITH (connector = 'file', path = 'firms.csv');").await;
+    let described = bench.answer("DESCRIBE firms;").await;
+    assert_eq!(described, ["COLUMN,TYPE", "SYM,VARCHAR", "FIRM,VARCHAR", "SHARES,BIGINT"]);
+    let rows = bench.answer("SELECT firm, shares FROM firms WHERE sym = 'B';").await;
+    assert_eq!(rows, ["FIRM,SHARES", "Bolt,20"]);
+    let tables = bench.answer("SHOW TABLES;").await;
+    assert_eq!(tables.len(), 2, "{tables:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn files_are_queried_by_path_with_their_folders_as_columns() {
+    let mut bench = Bench::script();
+    for (folder, text) in [("k=a", "N\n1\n2\n"), ("k=b", "N\n4\n")] {
+        std::fs::create_dir_all(bench.folder.path().join("tree").join(folder)).unwrap();
+        bench.file(&format!("tree/{folder}/x.csv"), text);
+    }
+    let rows = bench.answer("SELECT k, SUM(n) AS s FROM 'tree' GROUP BY k ORDER BY k;").await;
+    assert_eq!(rows, ["K,S", "a,3", "b,4"]);
+    let count = bench.answer("SELECT COUNT(*) AS c FROM 'tree';").await;
+    assert_eq!(count, ["C", "3"]);
+    let failure = bench.session.converse("SELECT * FROM 'nix/';", &Stop::default()).await;
+    assert!(failure.unwrap_err().text().contains("nix"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn declarations_are_confirmed_to_a_person_and_sinks_wait_for_run() {
+    let mut bench = Bench::new(Manner::Interactive, Format::Csv);
+    bench.file("numbers.csv", "n,word\n1,a\n");
+    bench.answer(NUMBERS).await;
+    let sink =
+        "CREATE SINK out FROM numbers WITH (connector = 'file', path = 'out', format = 'csv');";
+    bench.answer(sink).await;
+    assert_eq!(bench.notes.take(), "stream NUMBERS created\nsink OUT created; \\run starts it\n");
+    assert_eq!(bench.session.pending_sinks(), ["OUT"]);
+    bench.session.run_sinks(&Stop::default()).await.unwrap();
+    assert!(bench.session.pending_sinks().is_empty());
+    let jobs = bench.answer("SHOW JOBS;").await;
+    assert_eq!(jobs[1], "1,OUT,ended,1,1,0,0");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_error_points_into_the_file_that_declared_it() {
+    let mut bench = Bench::script();
+    bench.file("numbers.csv", "n,word\n1,a\n");
+    let texts = [("a.sql", NUMBERS), ("b.sql", "\nSELECT STREAM nix FROM numbers;")];
+    let failure = bench.session.run_script(&texts, &Stop::default()).await.unwrap_err();
+    assert!(failure.text().contains("b.sql:2:15"), "{failure}");
+    assert!(failure.text().to_lowercase().contains("nix"), "{failure}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn explain_shows_the_dataflow_and_the_batch_plan() {
+    let mut bench = Bench::script();
+    bench.file("numbers.csv", "n,word\n1,a\n");
+    bench.answer(NUMBERS).await;
+    let continuous = bench.answer("EXPLAIN SELECT STREAM n FROM numbers WHERE n > 1;").await;
+    assert!(continuous.join("\n").contains("NUMBERS"), "{continuous:?}");
+    let batch = bench.answer("EXPLAIN SELECT n FROM numbers WHERE n > 1;").await;
+    assert!(batch.join("\n").contains("TableScan"), "{batch:?}");
+}
