@@ -3,6 +3,7 @@
 //! The oracle is what was put: every record read exactly once, in the order of its key.
 #![cfg(feature = "embedded-kinesis")]
 #![expect(clippy::unwrap_used, clippy::panic, reason = "the functions that tests share fail them")]
+#![expect(clippy::large_futures, reason = "a test is one future, as large as it is long")]
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
