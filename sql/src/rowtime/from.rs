@@ -1,0 +1,213 @@
+//! `FROM`: which relations a `SELECT` reads and which columns they show.
+
+use datafusion::sql::sqlparser::ast::{
+    Expr, Ident, JoinConstraint, JoinOperator, ObjectName, Select, TableAlias, TableFactor,
+    TableWithJoins,
+};
+use millstream_engine::definition::ROWTIME;
+
+use super::{HIDDEN_ROWTIME, Names, RelationShape, expressions, query, renamed};
+use crate::error::SqlError;
+
+/// A relation in `FROM`.
+#[derive(Debug)]
+pub(super) struct Source {
+    /// The name its columns are qualified with; none for a function without an alias.
+    qualifier: Option<Ident>,
+    /// What is known of its columns.
+    shape: Option<RelationShape>,
+    /// Columns that `USING` merged into the left side's.
+    merged: Vec<String>,
+}
+
+impl Source {
+    /// The name its columns are qualified with.
+    pub(super) fn name(&self) -> Option<&Ident> {
+        self.qualifier.as_ref()
+    }
+
+    /// The columns that `*` shows, if they are known.
+    pub(super) fn columns(&self) -> Option<impl Iterator<Item = &str>> {
+        let shape = self.shape.as_ref()?;
+        Some(shape.columns.iter().map(String::as_str))
+    }
+
+    /// Whether `*` shows the column once for both sides of a join, on the left.
+    pub(super) fn is_merged(&self, column: &str) -> bool {
+        self.merged.iter().any(|merged| merged == column)
+    }
+
+    /// Whether there are columns that `*` must not show.
+    pub(super) fn has_system_columns(&self) -> bool {
+        self.shape.as_ref().is_some_and(|shape| !shape.system_columns.is_empty())
+    }
+
+    /// Whether it has a column of this name.
+    pub(super) fn has(&self, column: &str) -> bool {
+        self.shape.as_ref().is_some_and(|shape| {
+            shape.columns.iter().chain(&shape.system_columns).any(|known| known == column)
+        })
+    }
+
+    /// The column `name`, qualified.
+    pub(super) fn column(&self, name: &str) -> Expr {
+        match &self.qualifier {
+            Some(qualifier) => Expr::CompoundIdentifier(vec![qualifier.clone(), Ident::new(name)]),
+            None => Expr::Identifier(Ident::new(name)),
+        }
+    }
+
+    /// The column with the row's time; none for a table.
+    pub(super) fn rowtime(&self) -> Option<Expr> {
+        let system = &self.shape.as_ref()?.system_columns;
+        let name = [HIDDEN_ROWTIME, ROWTIME].into_iter().find(|name| system.iter().any(|s| s == name));
+        name.map(|name| self.column(name))
+    }
+}
+
+/// Resolves the `FROM` of a `SELECT` and returns its relations.
+pub(super) fn sources(
+    select: &mut Select,
+    names: &mut Names<'_>,
+) -> Result<Vec<Source>, SqlError> {
+    let mut sources = Vec::new();
+    let mut unnamed = 0;
+    for item in &mut select.from {
+        table_with_joins(item, names, &mut sources, &mut unnamed)?;
+    }
+    Ok(sources)
+}
+
+fn table_with_joins(
+    item: &mut TableWithJoins,
+    names: &mut Names<'_>,
+    sources: &mut Vec<Source>,
+    unnamed: &mut usize,
+) -> Result<(), SqlError> {
+    let first = sources.len();
+    factor(&mut item.relation, names, sources, unnamed)?;
+    for join in &mut item.joins {
+        let right = sources.len();
+        factor(&mut join.relation, names, sources, unnamed)?;
+        if let Some(constraint) = constraint_of(&mut join.join_operator) {
+            merge(constraint, sources, first, right);
+            if let JoinConstraint::On(on) = constraint {
+                let visible = sources.get(first..).unwrap_or_default();
+                expressions::subqueries(on, names)?;
+                expressions::in_input(on, visible);
+            }
+        }
+        match &join.join_operator {
+            JoinOperator::LeftSemi(_)
+            | JoinOperator::Semi(_)
+            | JoinOperator::LeftAnti(_)
+            | JoinOperator::Anti(_) => sources.truncate(right),
+            JoinOperator::RightSemi(_) | JoinOperator::RightAnti(_) => {
+                sources.drain(first..right);
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Turns `NATURAL` into `USING` the declared columns that both sides have, for the system columns of
+/// two streams are no reason to match; and notes which columns `USING` merges.
+fn merge(constraint: &mut JoinConstraint, sources: &mut [Source], first: usize, right: usize) {
+    let (left, joined) = sources.split_at_mut(right);
+    let left = left.get(first..).unwrap_or_default();
+    if *constraint == JoinConstraint::Natural {
+        let all = || left.iter().chain(joined.iter());
+        if !all().any(Source::has_system_columns) || all().any(|source| source.shape.is_none()) {
+            return;
+        }
+        let shown = |side: &[Source], column: &str| {
+            side.iter().any(|source| source.columns().is_some_and(|mut all| all.any(|c| c == column)))
+        };
+        let mut common: Vec<String> = Vec::new();
+        for column in left.iter().filter_map(Source::columns).flatten() {
+            if shown(joined, column) && !common.iter().any(|known| known == column) {
+                common.push(column.to_owned());
+            }
+        }
+        let object = |name: String| ObjectName::from(vec![Ident::new(name)]);
+        *constraint = JoinConstraint::Using(common.into_iter().map(object).collect());
+    }
+    if let JoinConstraint::Using(columns) = constraint {
+        for source in joined {
+            source.merged.extend(columns.iter().filter_map(last_part));
+        }
+    }
+}
+
+fn last_part(name: &ObjectName) -> Option<String> {
+    name.0.last().and_then(|part| part.as_ident()).map(|ident| ident.value.clone())
+}
+
+fn constraint_of(operator: &mut JoinOperator) -> Option<&mut JoinConstraint> {
+    match operator {
+        JoinOperator::Join(constraint)
+        | JoinOperator::Inner(constraint)
+        | JoinOperator::Left(constraint)
+        | JoinOperator::LeftOuter(constraint)
+        | JoinOperator::Right(constraint)
+        | JoinOperator::RightOuter(constraint)
+        | JoinOperator::FullOuter(constraint)
+        | JoinOperator::CrossJoin(constraint)
+        | JoinOperator::Semi(constraint)
+        | JoinOperator::LeftSemi(constraint)
+        | JoinOperator::RightSemi(constraint)
+        | JoinOperator::Anti(constraint)
+        | JoinOperator::LeftAnti(constraint)
+        | JoinOperator::RightAnti(constraint)
+        | JoinOperator::StraightJoin(constraint) => Some(constraint),
+        _ => None,
+    }
+}
+
+fn factor(
+    factor: &mut TableFactor,
+    names: &mut Names<'_>,
+    sources: &mut Vec<Source>,
+    unnamed: &mut usize,
+) -> Result<(), SqlError> {
+    let (qualifier, shape) = match factor {
+        TableFactor::Table { name, alias, args: None, .. } => {
+            let ident = name.0.last().and_then(|part| part.as_ident()).cloned();
+            let found = match (&ident, name.0.len()) {
+                (Some(ident), 1) => names.relation(&ident.value),
+                _ => None,
+            };
+            match alias {
+                Some(alias) => (Some(alias.name.clone()), renamed(alias, found)?),
+                None => (ident, found),
+            }
+        }
+        TableFactor::Derived { subquery, alias, .. } => {
+            let output = query(subquery, names, true)?;
+            let alias = alias.get_or_insert_with(|| nameless(unnamed));
+            let shape = renamed(alias, output.shape())?;
+            (Some(alias.name.clone()), shape)
+        }
+        TableFactor::NestedJoin { table_with_joins: inner, .. } => {
+            return table_with_joins(inner, names, sources, unnamed);
+        }
+        TableFactor::TableFunction { expr, alias } => {
+            expressions::subqueries(expr, names)?;
+            (alias.as_ref().map(|alias| alias.name.clone()), None)
+        }
+        TableFactor::Table { alias, .. }
+        | TableFactor::Function { alias, .. }
+        | TableFactor::UNNEST { alias, .. } => (alias.as_ref().map(|alias| alias.name.clone()), None),
+        _ => (None, None),
+    };
+    sources.push(Source { qualifier, shape, merged: Vec::new() });
+    Ok(())
+}
+
+/// The alias of a derived table that has none.
+fn nameless(unnamed: &mut usize) -> TableAlias {
+    *unnamed += 1;
+    let name = Ident::new(format!("__derived_{unnamed}"));
+    TableAlias { explicit: true, name, columns: Vec::new(), at: None }
+}

@@ -1,0 +1,156 @@
+//! `GROUP BY`: which expression is the window, and when it ends.
+//!
+//! A group is known to be complete when its window has passed; that is the `ROWTIME` of its row,
+//! whatever the value of the grouping expression. It is computed from that expression, repeated word
+//! for word so that the planner knows it for what it is.
+
+use datafusion::sql::sqlparser::ast::{
+    BinaryOperator, DateTimeField, Expr, GroupByExpr, Ident, SelectItem, Value,
+};
+
+use super::expressions::{in_input, reading, unwrapped};
+use super::from::Source;
+use super::time_of;
+use crate::syntax::{self, arguments_of, binary};
+
+/// The grouping expressions, in terms of the input: ordinals and aliases replaced by what they stand
+/// for. None for grouping sets, `GROUP BY ALL` and where there is no `GROUP BY`.
+pub(super) fn keys<'a>(
+    group_by: &'a mut GroupByExpr,
+    projection: &[SelectItem],
+    sources: &[Source],
+) -> Option<&'a [Expr]> {
+    let GroupByExpr::Expressions(keys, modifiers) = group_by else { return None };
+    for key in keys.iter_mut() {
+        if let Some(meant) = meant(key, projection, sources) {
+            *key = meant;
+        }
+        in_input(key, sources);
+    }
+    let is_set = |key: &Expr| matches!(key, Expr::GroupingSets(_) | Expr::Cube(_) | Expr::Rollup(_));
+    if keys.is_empty() || !modifiers.is_empty() || keys.iter().any(is_set) {
+        return None;
+    }
+    Some(keys)
+}
+
+/// The selected expression that the ordinal or alias `key` stands for.
+fn meant(key: &Expr, projection: &[SelectItem], sources: &[Source]) -> Option<Expr> {
+    match key {
+        Expr::Value(value) => {
+            let Value::Number(digits, _) = &value.value else { return None };
+            let at = digits.parse::<usize>().ok()?.checked_sub(1)?;
+            match projection.get(at)? {
+                SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => {
+                    Some(expr.clone())
+                }
+                _ => None,
+            }
+        }
+        Expr::Identifier(Ident { value: name, .. }) => {
+            if sources.iter().any(|source| source.has(name)) {
+                return None;
+            }
+            projection.iter().find_map(|item| match item {
+                SelectItem::ExprWithAlias { expr, alias } if alias.value == *name => Some(expr.clone()),
+                _ => None,
+            })
+        }
+        _ => None,
+    }
+}
+
+/// The end of the window that a row was grouped into: from the expression over `ROWTIME` among `keys`;
+/// without one, from the only one that rounds a time, which may be the column with the watermark.
+pub(super) fn window_end(keys: &[Expr], sources: &[Source]) -> Option<Expr> {
+    let time = reading(&time_of(sources)?);
+    let times: Vec<String> =
+        sources.iter().filter_map(Source::rowtime).map(|time| reading(&time)).collect();
+    let is_time = |expr: &Expr| {
+        let read = reading(expr);
+        read == time || times.contains(&read)
+    };
+    if let Some(end) = keys.iter().find_map(|key| end_of(key, &is_time)) {
+        return Some(end);
+    }
+    let is_column = |expr: &Expr| matches!(expr, Expr::Identifier(_) | Expr::CompoundIdentifier(_));
+    let mut rounded = keys.iter().filter(|key| !is_column(unwrapped(key)));
+    let mut ends = rounded.by_ref().filter_map(|key| end_of(key, &is_column));
+    let only = ends.next()?;
+    ends.next().is_none().then_some(only)
+}
+
+/// When the window of the grouping expression `key` ends, if it is one over a time.
+fn end_of(key: &Expr, is_time: &dyn Fn(&Expr) -> bool) -> Option<Expr> {
+    let steps = steps(key, is_time)?;
+    let add = |end: Expr, (op, step): (BinaryOperator, Expr)| binary(end, op, step);
+    Some(steps.into_iter().fold(unwrapped(key).clone(), add))
+}
+
+/// What must be added to `expr` to get the end of the window of times for which it is the same.
+fn steps(expr: &Expr, is_time: &dyn Fn(&Expr) -> bool) -> Option<Vec<(BinaryOperator, Expr)>> {
+    let expr = unwrapped(expr);
+    if is_time(expr) {
+        return Some(Vec::new());
+    }
+    if let Some(time) = rounded_up(expr) {
+        return steps(time, is_time);
+    }
+    if let Some([width, time]) = arguments_of(expr, "date_bin").as_deref() {
+        let mut sum = steps(time, is_time)?;
+        sum.push((BinaryOperator::Plus, (*width).clone()));
+        return Some(sum);
+    }
+    if let Some([unit, time]) = arguments_of(expr, "date_trunc").as_deref() {
+        let mut sum = steps(time, is_time)?;
+        sum.push((BinaryOperator::Plus, syntax::interval("1", unit_named(unit)?)));
+        return Some(sum);
+    }
+    let Expr::BinaryOp { left, op, right } = expr else { return None };
+    let (moved, op, shift) = match op {
+        BinaryOperator::Plus if is_constant(right) => (left, BinaryOperator::Minus, right),
+        BinaryOperator::Plus if is_constant(left) => (right, BinaryOperator::Minus, left),
+        BinaryOperator::Minus if is_constant(right) => (left, BinaryOperator::Plus, right),
+        _ => return None,
+    };
+    let mut sum = steps(moved, is_time)?;
+    sum.push((op, shift.as_ref().clone()));
+    Some(sum)
+}
+
+/// The time that `CEIL(time TO unit)` rounds, in the form the rewrite gave it.
+fn rounded_up(expr: &Expr) -> Option<&Expr> {
+    let Expr::BinaryOp { left, op: BinaryOperator::Plus, right } = expr else { return None };
+    let arguments = arguments_of(unwrapped(left), "date_trunc")?;
+    let [unit, before] = arguments.as_slice() else { return None };
+    let Expr::BinaryOp { left: time, op: BinaryOperator::Minus, right: millisecond } = unwrapped(before)
+    else {
+        return None;
+    };
+    let is_one = |expr: &Expr, unit| reading(expr) == syntax::interval("1", unit).to_string();
+    (is_one(millisecond, DateTimeField::Millisecond) && is_one(right, unit_named(unit)?))
+        .then_some(time)
+}
+
+fn is_constant(expr: &Expr) -> bool {
+    match unwrapped(expr) {
+        Expr::Interval(_) | Expr::Value(_) => true,
+        Expr::BinaryOp { left, right, .. } => is_constant(left) && is_constant(right),
+        Expr::UnaryOp { expr, .. } => is_constant(expr),
+        _ => false,
+    }
+}
+
+fn unit_named(expr: &Expr) -> Option<DateTimeField> {
+    let Expr::Value(value) = expr else { return None };
+    let Value::SingleQuotedString(name) = &value.value else { return None };
+    match name.as_str() {
+        "year" => Some(DateTimeField::Year),
+        "month" => Some(DateTimeField::Month),
+        "day" => Some(DateTimeField::Day),
+        "hour" => Some(DateTimeField::Hour),
+        "minute" => Some(DateTimeField::Minute),
+        "second" => Some(DateTimeField::Second),
+        _ => None,
+    }
+}

@@ -1,0 +1,214 @@
+//! `ROWTIME` through queries, and what `*` stands for over streams.
+//!
+//! Every stream has a system column `ROWTIME` that `*` never shows and that a query passes on without
+//! being asked. In plain SQL terms: wildcards are expanded to the declared columns, derived tables get
+//! one more column behind their own, and the word `ROWTIME` becomes the column, the greatest of the
+//! columns (a join), or the end of the window (a grouping) that it means. What comes out is a query
+//! that any planner reads as it stands.
+//!
+//! Source: "ROWTIME" of the Kinesis Data Analytics SQL reference.
+
+mod expressions;
+mod from;
+mod group;
+mod select;
+#[cfg(test)]
+mod tests;
+
+use datafusion::sql::sqlparser::ast::{
+    self, Expr, OrderByKind, SetExpr, SetOperator, SetQuantifier, TableAlias, TableAliasColumnDef,
+};
+use datafusion::sql::sqlparser::tokenizer::Span;
+use millstream_engine::definition::ROWTIME;
+
+use crate::error::SqlError;
+use crate::source::span_of;
+use crate::syntax::call;
+
+use self::from::Source;
+
+/// The name of the row's time behind the columns of a query that shows a column `ROWTIME` itself.
+pub const HIDDEN_ROWTIME: &str = "__ROWTIME";
+
+/// What a query's relation names stand for.
+pub trait Relations {
+    /// The relation `name`, if there is one.
+    fn relation(&self, name: &str) -> Option<RelationShape>;
+}
+
+/// The columns of a relation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RelationShape {
+    /// Its columns, without system columns.
+    pub columns: Vec<String>,
+    /// Its system columns, which follow them; none for a table.
+    pub system_columns: Vec<String>,
+}
+
+/// A query whose wildcards are expanded and whose `ROWTIME`s are columns.
+#[derive(Debug, Clone)]
+pub struct ResolvedQuery {
+    /// The syntax tree.
+    pub ast: ast::Query,
+    /// Whether its last column is the row's time and was not among those that were asked for: named
+    /// `ROWTIME`, or [`HIDDEN_ROWTIME`] where the query shows a column `ROWTIME` itself.
+    pub has_rowtime: bool,
+}
+
+/// Resolves `query` over the relations of `scope`. With `want_rowtime` the row's time becomes its last
+/// column, where it has one: rows of a stream do; rows of a table, of `VALUES`, of `DISTINCT` and of a
+/// `GROUP BY` without a time do not. `expr AS ROWTIME` makes `expr` the row's time.
+///
+/// # Errors
+///
+/// When a wildcard or `ROWTIME` means nothing.
+pub fn resolve(
+    query: &ast::Query,
+    scope: &dyn Relations,
+    want_rowtime: bool,
+) -> Result<ResolvedQuery, SqlError> {
+    let mut ast = query.clone();
+    let mut names = Names { scope, ctes: Vec::new() };
+    let output = self::query(&mut ast, &mut names, want_rowtime)?;
+    Ok(ResolvedQuery { ast, has_rowtime: output.rowtime.is_some() })
+}
+
+/// The relations a query can name: those of the catalog, and the `WITH`s around it.
+struct Names<'a> {
+    scope: &'a dyn Relations,
+    ctes: Vec<(String, Option<RelationShape>)>,
+}
+
+impl Names<'_> {
+    fn relation(&self, name: &str) -> Option<RelationShape> {
+        match self.ctes.iter().rev().find(|(known, _)| known == name) {
+            Some((_, shape)) => shape.clone(),
+            None => self.scope.relation(name),
+        }
+    }
+}
+
+/// The columns of a resolved query.
+#[derive(Debug, Default)]
+struct Output {
+    /// Those that were asked for; none if that is for the planner to find out.
+    columns: Option<Vec<String>>,
+    /// The name of the row's time behind them.
+    rowtime: Option<String>,
+}
+
+impl Output {
+    /// The query as a relation; none if its columns are not known.
+    fn shape(self) -> Option<RelationShape> {
+        let system_columns = self.rowtime.into_iter().collect();
+        self.columns.map(|columns| RelationShape { columns, system_columns })
+    }
+}
+
+fn query(
+    query: &mut ast::Query,
+    names: &mut Names<'_>,
+    want_rowtime: bool,
+) -> Result<Output, SqlError> {
+    let outside = names.ctes.len();
+    let output = query_inside(query, names, want_rowtime);
+    names.ctes.truncate(outside);
+    output
+}
+
+fn query_inside(
+    query: &mut ast::Query,
+    names: &mut Names<'_>,
+    want_rowtime: bool,
+) -> Result<Output, SqlError> {
+    if let Some(with) = &mut query.with {
+        if with.recursive {
+            let error = SqlError::new("WITH RECURSIVE is not supported")
+                .with_hint("a stream has no end to iterate to");
+            return Err(span_of(with.with_token.0.span).into_iter().fold(error, SqlError::or_at));
+        }
+        for cte in &mut with.cte_tables {
+            let output = self::query(&mut cte.query, names, true)?;
+            let shape = renamed(&mut cte.alias, output.shape())?;
+            names.ctes.push((cte.alias.name.value.clone(), shape));
+        }
+    }
+    let ast::Query { body, order_by, .. } = query;
+    let order = match order_by.as_mut().map(|order_by| &mut order_by.kind) {
+        Some(OrderByKind::Expressions(order)) => order.as_mut_slice(),
+        _ => &mut [],
+    };
+    match body.as_mut() {
+        SetExpr::Select(select) => select::select(select, order, names, want_rowtime),
+        body => set(body, names, want_rowtime),
+    }
+}
+
+/// Gives a relation the column names of `AS x(a, b)`; the system columns keep theirs.
+fn renamed(
+    alias: &mut TableAlias,
+    shape: Option<RelationShape>,
+) -> Result<Option<RelationShape>, SqlError> {
+    if alias.columns.is_empty() {
+        return Ok(shape);
+    }
+    let Some(shape) = shape else { return Ok(None) };
+    if shape.columns.len() != alias.columns.len() {
+        let (given, there) = (alias.columns.len(), shape.columns.len());
+        let error = SqlError::new(format!("{given} names for the {there} columns of {}", alias.name.value))
+            .with_hint(format!("the columns are {}", shape.columns.join(", ")));
+        return Err(span_of(alias.name.span).into_iter().fold(error, SqlError::or_at));
+    }
+    let columns = alias.columns.iter().map(|column| column.name.value.clone()).collect();
+    let system = shape.system_columns.iter().map(TableAliasColumnDef::from_name);
+    alias.columns.extend(system);
+    Ok(Some(RelationShape { columns, system_columns: shape.system_columns }))
+}
+
+fn set(body: &mut SetExpr, names: &mut Names<'_>, want_rowtime: bool) -> Result<Output, SqlError> {
+    match body {
+        SetExpr::Select(select) => select::select(select, &mut [], names, want_rowtime),
+        SetExpr::Query(inner) => query(inner, names, want_rowtime),
+        SetExpr::SetOperation { op, set_quantifier, left, right } => {
+            let all = *op == SetOperator::Union && *set_quantifier == SetQuantifier::All;
+            let mut first = set(left, names, want_rowtime && all)?;
+            let second = set(right, names, want_rowtime && all)?;
+            match (&first.rowtime, &second.rowtime) {
+                (Some(_), None) => {
+                    drop_last(left);
+                    first.rowtime = None;
+                }
+                (None, Some(_)) => drop_last(right),
+                _ => {}
+            }
+            Ok(first)
+        }
+        _ => Ok(Output::default()),
+    }
+}
+
+/// Takes the row's time away again, because the other branch of a union has none.
+fn drop_last(body: &mut SetExpr) {
+    match body {
+        SetExpr::Select(select) => {
+            select.projection.pop();
+        }
+        SetExpr::Query(query) => drop_last(&mut query.body),
+        SetExpr::SetOperation { left, right, .. } => {
+            drop_last(left);
+            drop_last(right);
+        }
+        _ => {}
+    }
+}
+
+/// The time of a row that is made of one row of each source: the latest; none over tables alone.
+fn time_of(sources: &[Source]) -> Option<Expr> {
+    let mut times: Vec<Expr> = sources.iter().filter_map(Source::rowtime).collect();
+    if times.len() > 1 { Some(call("greatest", Span::empty(), times)) } else { times.pop() }
+}
+
+/// Whether `name` is that of the row's time.
+fn is_rowtime(name: &str) -> bool {
+    name == ROWTIME
+}

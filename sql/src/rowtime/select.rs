@@ -1,0 +1,321 @@
+//! `SELECT`: wildcards, names of unnamed expressions, and the row's time behind the columns.
+
+use std::ops::ControlFlow;
+
+use datafusion::sql::sqlparser::ast::{
+    self, Expr, GroupByExpr, Ident, ObjectName, OrderByExpr, Select, SelectItem,
+    SelectItemQualifiedWildcardKind, Value, Visit, Visitor, WildcardAdditionalOptions,
+};
+use millstream_engine::definition::ROWTIME;
+
+use super::expressions::{Grouped, in_input, is_aggregate, is_bare_rowtime, reading, subqueries};
+use super::from::{Source, sources};
+use super::{HIDDEN_ROWTIME, Names, Output, group, is_rowtime, time_of};
+use crate::error::SqlError;
+use crate::source::span_of;
+
+/// Resolves a `SELECT` with the `ORDER BY` of the query it is the body of.
+pub(super) fn select(
+    select: &mut Select,
+    order: &mut [OrderByExpr],
+    names: &mut Names<'_>,
+    want_rowtime: bool,
+) -> Result<Output, SqlError> {
+    let sources = sources(select, names)?;
+    expand(&mut select.projection, &sources)?;
+    resolve_subqueries(select, order, names)?;
+    if let Some(condition) = &mut select.selection {
+        in_input(condition, &sources);
+    }
+    let time = if is_grouped(select) {
+        grouped(select, order, &sources)?
+    } else {
+        let time = time_of(&sources);
+        name_rowtime(&mut select.projection, time.as_ref());
+        for expr in exprs(&mut select.projection) {
+            in_input(expr, &sources);
+        }
+        for OrderByExpr { expr, .. } in order.iter_mut() {
+            in_input(expr, &sources);
+        }
+        if let Some(condition) = &mut select.qualify {
+            in_input(condition, &sources);
+        }
+        time.filter(|_| select.distinct.is_none())
+    };
+    name_all(&mut select.projection);
+    let rowtime = if want_rowtime { add_rowtime(select, order, time) } else { None };
+    let mut columns = columns(&select.projection);
+    if let (Some(columns), Some(_)) = (&mut columns, &rowtime) {
+        columns.pop();
+    }
+    Ok(Output { columns, rowtime })
+}
+
+/// Resolves what stands under a `GROUP BY` or an aggregate, and returns the time of a group.
+fn grouped(
+    select: &mut Select,
+    order: &mut [OrderByExpr],
+    sources: &[Source],
+) -> Result<Option<Expr>, SqlError> {
+    let Select { projection, group_by, having, .. } = select;
+    let keys = group::keys(group_by, projection, sources).unwrap_or_default();
+    let end = group::window_end(keys, sources);
+    let read: Vec<_> = keys.iter().map(|key| (reading(key), key.clone())).collect();
+    let groups = Grouped { sources, keys: &read, end: end.as_ref() };
+    name_rowtime(projection, end.as_ref());
+    for expr in exprs(projection) {
+        groups.resolve(expr)?;
+    }
+    if let Some(condition) = having {
+        groups.resolve(condition)?;
+    }
+    for OrderByExpr { expr, .. } in order.iter_mut() {
+        let is_alias = is_bare_rowtime(expr) && end.is_none();
+        if !is_alias {
+            groups.resolve(expr)?;
+        }
+    }
+    Ok(end.filter(|_| select.distinct.is_none()))
+}
+
+/// Keeps the name of a selected `ROWTIME` that is going to be more than a column.
+fn name_rowtime(projection: &mut [SelectItem], time: Option<&Expr>) {
+    if time.is_none_or(|time| name_of(time).is_some()) {
+        return;
+    }
+    for item in projection {
+        if let SelectItem::UnnamedExpr(expr) = item
+            && is_bare_rowtime(expr)
+        {
+            let alias = Ident::new(ROWTIME);
+            *item = SelectItem::ExprWithAlias { expr: expr.clone(), alias };
+        }
+    }
+}
+
+/// The expressions of a select list.
+fn exprs(projection: &mut [SelectItem]) -> impl Iterator<Item = &mut Expr> {
+    projection.iter_mut().filter_map(|item| match item {
+        SelectItem::UnnamedExpr(expr)
+        | SelectItem::ExprWithAlias { expr, .. }
+        | SelectItem::ExprWithAliases { expr, .. } => Some(expr),
+        _ => None,
+    })
+}
+
+fn resolve_subqueries(
+    select: &mut Select,
+    order: &mut [OrderByExpr],
+    names: &mut Names<'_>,
+) -> Result<(), SqlError> {
+    let Select { projection, selection, having, qualify, .. } = select;
+    let conditions = [selection, having, qualify].into_iter().flatten();
+    let order = order.iter_mut().map(|order| &mut order.expr);
+    for expr in exprs(projection).chain(conditions).chain(order) {
+        subqueries(expr, names)?;
+    }
+    Ok(())
+}
+
+/// Whether the rows of a `SELECT` are groups.
+fn is_grouped(select: &Select) -> bool {
+    let has_keys = match &select.group_by {
+        GroupByExpr::All(_) => true,
+        GroupByExpr::Expressions(keys, _) => !keys.is_empty(),
+    };
+    has_keys || select.having.is_some() || select.projection.visit(&mut Aggregates(0)).is_break()
+}
+
+/// Looks for an aggregate outside subqueries.
+struct Aggregates(usize);
+
+impl Visitor for Aggregates {
+    type Break = ();
+
+    fn pre_visit_query(&mut self, _query: &ast::Query) -> ControlFlow<()> {
+        self.0 += 1;
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, _query: &ast::Query) -> ControlFlow<()> {
+        self.0 -= 1;
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
+        match expr {
+            Expr::Function(function) if self.0 == 0 && is_aggregate(function) => ControlFlow::Break(()),
+            _ => ControlFlow::Continue(()),
+        }
+    }
+}
+
+/// Expands the wildcards over sources with system columns; others mean what they say.
+fn expand(projection: &mut Vec<SelectItem>, sources: &[Source]) -> Result<(), SqlError> {
+    let any_system = sources.iter().any(Source::has_system_columns);
+    let mut expanded = Vec::with_capacity(projection.len());
+    for item in projection.drain(..) {
+        match item {
+            SelectItem::Wildcard(options) if any_system => {
+                for source in sources {
+                    expand_one(source, &options, true, &mut expanded)?;
+                }
+            }
+            SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::ObjectName(name), options)
+                if any_system =>
+            {
+                match sources.iter().find(|source| is_called(source, &name)) {
+                    Some(source) => expand_one(source, &options, false, &mut expanded)?,
+                    None => {
+                        let kind = SelectItemQualifiedWildcardKind::ObjectName(name);
+                        expanded.push(SelectItem::QualifiedWildcard(kind, options));
+                    }
+                }
+            }
+            other => expanded.push(other),
+        }
+    }
+    *projection = expanded;
+    Ok(())
+}
+
+fn is_called(source: &Source, name: &ObjectName) -> bool {
+    let [part] = name.0.as_slice() else { return false };
+    match (part.as_ident(), source.name()) {
+        (Some(wanted), Some(name)) => wanted.value == name.value,
+        _ => false,
+    }
+}
+
+fn expand_one(
+    source: &Source,
+    options: &WildcardAdditionalOptions,
+    merges: bool,
+    into: &mut Vec<SelectItem>,
+) -> Result<(), SqlError> {
+    let Some(columns) = source.columns() else {
+        let Some(name) = source.name() else {
+            let error = SqlError::new("the columns that * stands for are not known")
+                .with_hint("give the table function an alias, or name the columns");
+            let span = span_of(options.wildcard_token.0.span);
+            return Err(span.into_iter().fold(error, SqlError::or_at));
+        };
+        let name = ObjectName::from(vec![name.clone()]);
+        let kind = SelectItemQualifiedWildcardKind::ObjectName(name);
+        into.push(SelectItem::QualifiedWildcard(kind, options.clone()));
+        return Ok(());
+    };
+    let excepted = |column: &str| {
+        options.opt_except.as_ref().is_some_and(|except| {
+            std::iter::once(&except.first_element)
+                .chain(&except.additional_elements)
+                .any(|ident| ident.value == column)
+        })
+    };
+    for column in columns {
+        if !(merges && source.is_merged(column)) && !excepted(column) {
+            into.push(SelectItem::UnnamedExpr(source.column(column)));
+        }
+    }
+    Ok(())
+}
+
+/// Names the expressions that have no name: `EXPR$0`, `EXPR$1` …, as KDA does.
+fn name_all(projection: &mut [SelectItem]) {
+    let mut unnamed = 0;
+    for item in projection {
+        let SelectItem::UnnamedExpr(expr) = item else { continue };
+        let alias = match expr {
+            Expr::Identifier(_) | Expr::CompoundIdentifier(_) => continue,
+            Expr::Nested(inner) if name_of(inner).is_some() => {
+                Ident::new(name_of(inner).unwrap_or_default())
+            }
+            _ => {
+                unnamed += 1;
+                Ident::new(format!("EXPR${}", unnamed - 1))
+            }
+        };
+        *item = SelectItem::ExprWithAlias { expr: expr.clone(), alias };
+    }
+}
+
+/// The name of a plain column.
+fn name_of(expr: &Expr) -> Option<String> {
+    match expr {
+        Expr::Identifier(ident) => Some(ident.value.clone()),
+        Expr::CompoundIdentifier(parts) => parts.last().map(|ident| ident.value.clone()),
+        _ => None,
+    }
+}
+
+/// The names of the columns, if no wildcard is left among them.
+fn columns(projection: &[SelectItem]) -> Option<Vec<String>> {
+    projection
+        .iter()
+        .map(|item| match item {
+            SelectItem::UnnamedExpr(expr) => name_of(expr),
+            SelectItem::ExprWithAlias { alias, .. } => Some(alias.value.clone()),
+            _ => None,
+        })
+        .collect()
+}
+
+/// Puts the row's time behind the columns and returns its name: what was selected `AS ROWTIME`, else
+/// `time`.
+fn add_rowtime(
+    select: &mut Select,
+    order: &mut [OrderByExpr],
+    time: Option<Expr>,
+) -> Option<String> {
+    let projection = &mut select.projection;
+    let promoted = projection.iter().position(|item| {
+        matches!(item, SelectItem::ExprWithAlias { alias, .. } if is_rowtime(&alias.value))
+    });
+    let promoted = promoted.filter(|at| !is_shown(projection.get(*at), time.as_ref()));
+    let expr = match promoted {
+        Some(at) => {
+            let last = projection.len();
+            move_ordinals(order, at + 1, last);
+            match projection.remove(at) {
+                SelectItem::ExprWithAlias { expr, .. } => expr,
+                other => {
+                    projection.insert(at, other);
+                    return None;
+                }
+            }
+        }
+        None => time?,
+    };
+    let shows_rowtime = projection.iter().any(|item| match item {
+        SelectItem::UnnamedExpr(expr) => name_of(expr).is_some_and(|name| is_rowtime(&name)),
+        SelectItem::ExprWithAlias { alias, .. } => is_rowtime(&alias.value),
+        _ => false,
+    });
+    let name = if shows_rowtime { HIDDEN_ROWTIME } else { ROWTIME };
+    projection.push(SelectItem::ExprWithAlias { expr, alias: Ident::new(name) });
+    Some(name.to_owned())
+}
+
+/// Whether a column is the row's time shown, rather than another time made the row's.
+fn is_shown(item: Option<&SelectItem>, time: Option<&Expr>) -> bool {
+    match (item, time) {
+        (Some(SelectItem::ExprWithAlias { expr, .. }), Some(time)) => reading(expr) == reading(time),
+        _ => false,
+    }
+}
+
+/// Keeps the ordinals of an `ORDER BY` true when the column `from` becomes the column `last`.
+fn move_ordinals(order: &mut [OrderByExpr], from: usize, last: usize) {
+    for OrderByExpr { expr, .. } in order {
+        let Expr::Value(value) = expr else { continue };
+        let Value::Number(digits, _) = &mut value.value else { continue };
+        let Ok(ordinal) = digits.parse::<usize>() else { continue };
+        let moved = match ordinal {
+            ordinal if ordinal == from => last,
+            ordinal if ordinal > from && ordinal <= last => ordinal - 1,
+            other => other,
+        };
+        *digits = moved.to_string();
+    }
+}
