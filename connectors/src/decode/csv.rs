@@ -1,7 +1,8 @@
 //! CSV records: RFC 4180, with what is common beside it.
 //!
 //! A field may be quoted, with `""` for a quote inside, and blanks may stand around the quotes. An
-//! empty field without quotes is NULL; `""` is an empty text. Blank lines are no rows. A line with
+//! empty field without quotes is NULL; `""` is an empty text (and NULL in a column of another type).
+//! Blank lines are no rows. A line with
 //! fewer fields than columns is bad; further fields are ignored where columns go by position.
 
 use std::borrow::Cow;
@@ -123,8 +124,11 @@ impl CsvReader {
             for &column in self.targets.get(count).into_iter().flatten() {
                 let text = std::str::from_utf8(&field.text)
                     .map_err(|_| format!("field {} is not UTF-8", count + 1))?;
-                let blank = if rows.is_text(column) { text } else { text.trim_ascii() };
-                if blank.is_empty() && !field.quoted {
+                let is_null = match rows.is_text(column) {
+                    true => text.is_empty() && !field.quoted,
+                    false => text.trim_ascii().is_empty(),
+                };
+                if is_null {
                     rows.set(column, |slot, row| {
                         slot.set_null(row);
                         Ok(())

@@ -141,6 +141,17 @@ impl RowDecoder {
         }
     }
 
+    /// Sets a record aside that its source already knows to be bad.
+    pub fn reject(
+        &mut self,
+        reason: Reason,
+        message: String,
+        record: &[u8],
+        address: &RecordAddress<'_>,
+    ) {
+        self.rows.reject(reason, message, record, address);
+    }
+
     /// Rows decoded since the last [`Self::finish`].
     pub fn rows(&self) -> usize {
         self.rows.len()

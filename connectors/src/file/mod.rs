@@ -1,3 +1,29 @@
 //! Files: a local folder or an S3 prefix, read and written as Parquet, CSV or JSON.
+//!
+//! ```text
+//!   path ──► location: which files are there ──► lines | parquet: one file, batch by batch
+//!                                                     └──► source (a partition per file), table
+//!   rows ──► sink: split by partition ──► encode: one open file each ──► publish: whole files only
+//! ```
+//!
+//! The invariants: an input file is read once, in its own order; an output file has its final name
+//! only when it is complete, and is never overwritten.
 
 pub mod options;
+pub mod sink;
+pub mod source;
+pub mod table;
+
+mod encode;
+mod hive;
+mod lines;
+mod location;
+mod parquet;
+mod publish;
+mod reader;
+mod s3;
+mod split;
+#[cfg(test)]
+mod tests;
+
+pub use table::{infer_schema, read_all};

@@ -1,0 +1,159 @@
+//! Whole files under their final names.
+//!
+//! The invariant: a final name either does not exist or holds a complete file, and a file that exists
+//! is never overwritten. On S3 a PUT is that by itself. In a local folder the bytes go to a hidden
+//! name first, are made durable, and get their name by a hard link, which fails if the name is taken.
+
+use std::io::Write;
+use std::path::{Path as FsPath, PathBuf};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::StreamExt;
+use millstream_engine::{Error, Result};
+use object_store::path::{Path, PathPart};
+use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
+
+use super::location::{Location, io_text, store_error};
+
+/// A complete file that is to be published.
+#[derive(Debug)]
+pub(super) struct Complete {
+    /// The folders below the sink's place.
+    pub(super) folders: Vec<String>,
+    pub(super) name: String,
+    pub(super) bytes: Vec<u8>,
+    pub(super) rows: u64,
+}
+
+/// Where a sink's files go.
+#[derive(Debug, Clone)]
+pub(super) enum Place {
+    Folder(PathBuf),
+    Store { store: Arc<dyn ObjectStore>, prefix: Path, shown: String },
+}
+
+impl Place {
+    /// The place that `location` means, made if it is a folder that is not there.
+    ///
+    /// # Errors
+    ///
+    /// When it is a file, or cannot be made.
+    pub(super) async fn prepare(location: &Location) -> Result<Self> {
+        let folder = match location.folder() {
+            Ok(folder) => folder,
+            Err(prefix) => {
+                let (store, shown) = (Arc::clone(&location.store), location.shown.clone());
+                // A look tells a bucket that is not there; not being allowed to look tells nothing.
+                match store.list(Some(prefix)).next().await {
+                    None | Some(Ok(_) | Err(object_store::Error::PermissionDenied { .. })) => {}
+                    Some(Err(error)) => return Err(store_error(&shown, error)),
+                }
+                return Ok(Self::Store { store, prefix: prefix.clone(), shown });
+            }
+        };
+        std::fs::create_dir_all(folder).map_err(|error| {
+            let why = if folder.is_file() { "it is a file".into() } else { io_text(&error) };
+            Error::settings(format!("cannot write to the folder '{}': {why}", location.shown))
+        })?;
+        Ok(Self::Folder(folder.to_owned()))
+    }
+
+    /// Gives `file` its final name. Publishing the same file again is no error.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be written, or another file has its name.
+    pub(super) async fn publish(&self, file: Complete) -> Result<()> {
+        match self {
+            Self::Folder(root) => {
+                let root = root.clone();
+                tokio::task::spawn_blocking(move || publish_local(&root, &file))
+                    .await
+                    .map_err(|error| Error::bug(format!("writing ended early: {error}")))?
+            }
+            Self::Store { store, prefix, shown } => {
+                publish_object(store, prefix, shown, file).await
+            }
+        }
+    }
+}
+
+async fn publish_object(
+    store: &Arc<dyn ObjectStore>,
+    prefix: &Path,
+    shown: &str,
+    file: Complete,
+) -> Result<()> {
+    // Part by part, as they are: the path's own encoding would escape Hive's escapes again.
+    let mut parts: Vec<PathPart<'_>> = prefix.parts().collect();
+    for part in file.folders.iter().chain([&file.name]) {
+        let part = PathPart::parse(part);
+        parts.push(part.map_err(|error| Error::bug(format!("a folder name is no name: {error}")))?);
+    }
+    let path: Path = parts.into_iter().collect();
+    let bytes = Bytes::from(file.bytes);
+    let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
+    match store.put_opts(&path, PutPayload::from_bytes(bytes.clone()), options).await {
+        Ok(_) => Ok(()),
+        // A PUT whose answer was lost and that was repeated meets itself.
+        Err(
+            object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. },
+        ) => {
+            let found = store.get(&path).await.map_err(|error| store_error(shown, error))?;
+            let found = found.bytes().await.map_err(|error| store_error(shown, error))?;
+            if found == bytes { Ok(()) } else { Err(taken(&format!("{shown} ({path})"))) }
+        }
+        Err(error) => Err(store_error(shown, error)),
+    }
+}
+
+fn publish_local(root: &FsPath, file: &Complete) -> Result<()> {
+    let mut folder = root.to_owned();
+    folder.extend(&file.folders);
+    let path = folder.join(&file.name);
+    let failed = |error: &std::io::Error| {
+        Error::retry(format!("cannot write {}: {}", path.display(), io_text(error)))
+    };
+    let hidden = Hidden(root.join(format!(".{}.writing", file.name)));
+    let mut written = std::fs::File::create(&hidden.0).map_err(|error| failed(&error))?;
+    written.write_all(&file.bytes).map_err(|error| failed(&error))?;
+    written.sync_all().map_err(|error| failed(&error))?;
+    drop(written);
+    std::fs::create_dir_all(&folder).map_err(|error| failed(&error))?;
+    match std::fs::hard_link(&hidden.0, &path) {
+        Ok(()) => {}
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+            let same = std::fs::read(&path).is_ok_and(|found| found == file.bytes);
+            return if same { Ok(()) } else { Err(taken(&path.display().to_string())) };
+        }
+        // File systems without hard links: the name is ours alone, so nobody takes it in between.
+        Err(_) if !path.exists() => {
+            std::fs::rename(&hidden.0, &path).map_err(|error| failed(&error))?;
+        }
+        Err(error) => return Err(failed(&error)),
+    }
+    drop(hidden);
+    // The name itself must survive a crash, and so must the new folders on the way to it.
+    let mut changed = Some(folder.as_path());
+    while let Some(folder) = changed.filter(|folder| folder.starts_with(root)) {
+        std::fs::File::open(folder).and_then(|f| f.sync_all()).map_err(|error| failed(&error))?;
+        changed = folder.parent();
+    }
+    Ok(())
+}
+
+fn taken(path: &str) -> Error {
+    Error::settings(format!("{path} exists already, with other content"))
+        .with_hint("files are never overwritten: write to another folder")
+}
+
+/// A file under a hidden name, removed with its owner.
+struct Hidden(PathBuf);
+
+impl Drop for Hidden {
+    fn drop(&mut self) {
+        // Gone already where it was renamed.
+        drop(std::fs::remove_file(&self.0));
+    }
+}

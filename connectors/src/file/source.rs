@@ -1,0 +1,199 @@
+//! Files as a stream: each file is a source partition, or all of them one after another are one.
+//!
+//! All partitions are made known before the first row, so that files not opened yet hold the
+//! watermark. They are read in name order. What arrives with a row is the time its file was written,
+//! so that reading the files again gives the same times.
+//!
+//! With `follow = 'true'` the source then looks, again and again, for new files and appended lines.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use millstream_engine::definition::RelationDef;
+use millstream_engine::port::{PartitionId, Position, Source, SourceBatch, SourceEvent};
+use millstream_engine::{Clock, Error, Result};
+
+use super::lines::LastLine;
+use super::location::{FileMeta, Location};
+use super::options::{FileOptions, Reading};
+use super::reader::{FileReader, ReadPlan};
+use crate::options::RelationKind;
+use crate::{Context, Until};
+
+/// How often local files are looked at for changes.
+const LOCAL_POLL: Duration = Duration::from_millis(200);
+
+/// How often a store is: a listing costs money there.
+const REMOTE_POLL: Duration = Duration::from_secs(5);
+
+/// The files of a path as a stream.
+#[derive(Debug)]
+pub struct FileSource {
+    plan: ReadPlan,
+    location: Location,
+    clock: Arc<dyn Clock>,
+    /// Whether more may come when all is read.
+    follows: bool,
+    events: VecDeque<SourceEvent>,
+    /// Files to read on, in order.
+    due: VecDeque<Arc<str>>,
+    files: HashMap<Arc<str>, Followed>,
+    /// The one partition of an ordered source.
+    whole: Option<PartitionId>,
+    /// Whether the source has said that it has ended.
+    ended: bool,
+}
+
+/// A file and how far it is read.
+#[derive(Debug)]
+struct Followed {
+    meta: FileMeta,
+    reader: Option<FileReader>,
+}
+
+impl FileSource {
+    /// Opens the stream `def`, reading the columns `projection` of its stream schema.
+    ///
+    /// # Errors
+    ///
+    /// When the path does not exist or cannot be read, or no file is there.
+    pub async fn open(def: &RelationDef, projection: &[usize], context: &Context) -> Result<Self> {
+        let options = FileOptions::parse(RelationKind::Stream, def)?;
+        let location = Location::open(&options.path, &context.base).await?;
+        let plan =
+            ReadPlan { def: Arc::new(def.clone()), projection: projection.to_vec(), options };
+        Self::at(location, plan, context).await
+    }
+
+    /// Opens the files at `location`.
+    pub(super) async fn at(location: Location, plan: ReadPlan, context: &Context) -> Result<Self> {
+        let follows = plan.options.reading == Reading::Follow && context.until != Until::CaughtUp;
+        let files = location.list().await?;
+        if files.is_empty() && !follows {
+            return Err(no_files(&plan.options.path));
+        }
+        let ordered = plan.options.reading == Reading::Ordered;
+        let mut source = Self {
+            plan,
+            location,
+            clock: Arc::clone(&context.clock),
+            follows,
+            events: VecDeque::new(),
+            due: VecDeque::new(),
+            files: HashMap::new(),
+            whole: None,
+            ended: false,
+        };
+        if ordered {
+            source.whole = Some(PartitionId::from(source.location.shown.as_str()));
+            source.discover(source.whole.clone());
+        }
+        for file in files {
+            source.take_in(file)?;
+        }
+        Ok(source)
+    }
+
+    fn discover(&mut self, partition: Option<PartitionId>) {
+        let discovered =
+            partition.map(|partition| SourceEvent::Discovered { partition, parents: Vec::new() });
+        self.events.extend(discovered);
+    }
+
+    /// Takes note of a file that is new, or has grown, or was replaced by a shorter one.
+    fn take_in(&mut self, meta: FileMeta) -> Result<()> {
+        let name = Arc::clone(&meta.shown);
+        match self.files.get_mut(&name) {
+            Some(known) if known.meta == meta => return Ok(()),
+            Some(known) => {
+                let has_grown = meta.size > known.meta.size;
+                let is_other = meta.size < known.meta.size;
+                if let (Some(reader), true) = (&mut known.reader, has_grown) {
+                    reader.grow(&meta);
+                } else if is_other {
+                    known.reader = Some(self.plan.open(&self.location.store, &meta)?);
+                }
+                known.meta = meta;
+                if !has_grown && !is_other {
+                    return Ok(());
+                }
+            }
+            None => {
+                let reader = Some(self.plan.open(&self.location.store, &meta)?);
+                self.files.insert(Arc::clone(&name), Followed { meta, reader });
+                if self.whole.is_none() {
+                    self.discover(Some(PartitionId(Arc::clone(&name))));
+                }
+            }
+        }
+        if !self.due.contains(&name) {
+            self.due.push_back(name);
+        }
+        Ok(())
+    }
+
+    /// Reads on in the first file that is due; `None` when it is at its present end.
+    async fn read(&mut self, name: &Arc<str>) -> Result<Option<SourceBatch>> {
+        let Some(Followed { reader: Some(reader), .. }) = self.files.get_mut(name) else {
+            return Ok(None);
+        };
+        let last_line = if self.follows { LastLine::Growing } else { LastLine::Whole };
+        let Some((rows, bad)) = reader.next(last_line).await? else { return Ok(None) };
+        let position = match &self.whole {
+            Some(_) => Position(format!("{name} {}", reader.position())),
+            None => Position(reader.position()),
+        };
+        let partition = self.whole.clone().unwrap_or_else(|| PartitionId(Arc::clone(name)));
+        Ok(Some(SourceBatch { partition, rows, bad, position }))
+    }
+
+    /// A file is read to its present end.
+    fn pause(&mut self, name: &Arc<str>) {
+        self.due.pop_front();
+        let partition = PartitionId(Arc::clone(name));
+        if self.follows {
+            self.events.push_back(SourceEvent::Idle { partition });
+            return;
+        }
+        self.files.remove(name);
+        if self.whole.is_none() {
+            self.events.push_back(SourceEvent::Finished { partition });
+        }
+    }
+}
+
+#[async_trait]
+impl Source for FileSource {
+    async fn next(&mut self) -> Result<Option<SourceEvent>> {
+        loop {
+            if let Some(event) = self.events.pop_front() {
+                return Ok(Some(event));
+            }
+            if let Some(name) = self.due.front().map(Arc::clone) {
+                match self.read(&name).await? {
+                    Some(batch) => return Ok(Some(SourceEvent::Rows(batch))),
+                    None => self.pause(&name),
+                }
+                continue;
+            }
+            if !self.follows {
+                let whole = self.whole.take();
+                self.ended = whole.is_none();
+                return Ok(whole.map(|partition| SourceEvent::Finished { partition }));
+            }
+            let pause = if self.location.is_local() { LOCAL_POLL } else { REMOTE_POLL };
+            self.clock.sleep(pause).await;
+            for file in self.location.list().await? {
+                self.take_in(file)?;
+            }
+        }
+    }
+}
+
+/// The error of a path under which nothing is.
+pub(super) fn no_files(path: &str) -> Error {
+    Error::settings(format!("there are no files at '{path}'"))
+        .with_hint("names beginning with '.' or '_' are passed over")
+}
