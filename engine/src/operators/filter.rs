@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{AsArray, RecordBatch};
+use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::compute::{filter, filter_record_batch, prep_null_mask_filter};
 use datafusion::physical_expr::PhysicalExpr;
 
@@ -57,7 +57,10 @@ impl Operator for Filter {
                 let mask = mask
                     .as_boolean_opt()
                     .ok_or_else(|| Error::bug("a predicate is not a truth value"))?;
-                let mask = prep_null_mask_filter(mask);
+                let mask = match mask.null_count() {
+                    0 => mask.clone(),
+                    _ => prep_null_mask_filter(mask),
+                };
                 if mask.true_count() == delta.num_rows() {
                     output.deltas.push(delta);
                 } else if mask.true_count() > 0 {

@@ -15,7 +15,7 @@ use millstream_engine::fault::ERROR_STREAM;
 use super::errors::from_datafusion;
 use super::insert;
 use super::logical::optimize;
-use super::relations::{Scope, is_fed_by_pumps};
+use super::relations::{Scope, is_fed_by_pumps, stream_schema};
 use crate::catalog::Catalog;
 use crate::error::{Span, SqlError};
 use crate::statement::{Query, SinkInput};
@@ -86,7 +86,10 @@ impl<'a> Collector<'a> {
         for (name, def) in &self.catalog.streams {
             self.stream(name)?;
             if !is_fed_by_pumps(self.catalog, name) && def.option("connector").is_some() {
-                self.inputs.entry(name.clone()).or_default().extend(0..def.columns.len());
+                // A stream's time is always read.
+                let rowtime = stream_schema(def).index_of(ROWTIME).ok();
+                let columns = (0..def.columns.len()).chain(rowtime);
+                self.inputs.entry(name.clone()).or_default().extend(columns);
             }
         }
         Ok(())

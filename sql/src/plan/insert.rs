@@ -116,7 +116,8 @@ fn fit(value: Expr, from: &DataType, column: &ColumnDef, span: Span) -> Result<E
     }
     let mut value = if from == to { value } else { cast(value, to.clone()) };
     if let (DataType::Utf8, Some(length)) = (to, column.length_max) {
-        value = left(value, lit(i64::try_from(length).unwrap_or(i64::MAX)));
+        // DataFusion's `left` answers with a view of the text; a stream's column is text.
+        value = cast(left(value, lit(i64::try_from(length).unwrap_or(i64::MAX))), to.clone());
     }
     Ok(if column.nullable { value } else { not_null(value, &column.name) })
 }
