@@ -108,16 +108,16 @@ emitted dear
 
     #[test]
     fn a_wrong_row_a_wrong_time_and_a_missing_row_are_seen() {
-        for (right, wrong) in [
-            ("----\n@10:00:05 AAA", "----\n@10:00:05 BBB"),
-            ("----\n@10:00:05 AAA", "----\n@10:00:06 AAA"),
-            ("----\n@10:00:05 AAA", "----\n"),
-            ("statement ok", "statement error"),
+        for (right, wrong, say) in [
+            ("----\n@10:00:05 AAA", "----\n@10:00:05 BBB", "[Diff]"),
+            ("----\n@10:00:05 AAA", "----\n@10:00:06 AAA", "[Diff]"),
+            ("----\n@10:00:05 AAA", "----\n", "[Diff]"),
+            ("statement ok", "statement error", "expected to fail"),
         ] {
             let script = SCRIPT.replace(right, wrong);
             assert_ne!(script, SCRIPT);
             let error = run_text("a.slt", &script, 1).unwrap_err();
-            assert!(error.contains("a.slt:"), "{error}");
+            assert!(error.contains("a.slt:") && error.contains(say), "{error}");
         }
     }
 
