@@ -26,4 +26,4 @@ mod split;
 #[cfg(test)]
 mod tests;
 
-pub use table::{infer_schema, read_all};
+pub use table::{has_files, infer_schema, read_all};

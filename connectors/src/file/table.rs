@@ -100,6 +100,17 @@ pub async fn read_all(
     FileTable::open(def, projection, context).await?.load().await
 }
 
+/// Whether there is a file at the path of `def`: a sink that has written nothing has none.
+///
+/// # Errors
+///
+/// When the path does not exist or cannot be read.
+pub async fn has_files(def: &RelationDef, context: &Context) -> Result<bool> {
+    let options = FileOptions::parse(RelationKind::Table, def)?;
+    let location = Location::open(&options.path, &context.base).await?;
+    Ok(!location.list().await?.is_empty())
+}
+
 /// The columns found in the first file of `def`, as it spells them, and those its folders name. CSV
 /// and JSON files are sampled; a CSV file without a header has columns `C1`, `C2`, ….
 ///
