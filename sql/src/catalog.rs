@@ -1,16 +1,17 @@
 //! What a session has declared so far.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::convert::Infallible;
+use std::ops::ControlFlow;
 
+use datafusion::sql::sqlparser::ast::{self, ObjectName, Visit, Visitor};
 use millstream_engine::definition::RelationDef;
+pub use millstream_engine::fault::ERROR_STREAM;
 
 use crate::error::SqlError;
 use crate::spelling::did_you_mean;
-use crate::statement::{Pump, Query, SinkInput, Statement};
-
-/// The name of the stream of late and bad rows. It exists in every session, can be read and attached to
-/// a sink, and cannot be created.
-pub const ERROR_STREAM: &str = "ERROR_STREAM";
+use crate::statement::{Create, Name, Pump, Query, SinkInput, Statement, StatementKind};
+use crate::tokens::Folding;
 
 /// The setting that says how unquoted identifiers are folded.
 pub const IDENTIFIER_FOLDING: &str = "identifier_folding";
@@ -75,6 +76,35 @@ pub struct Catalog {
     pub settings: BTreeMap<String, String>,
 }
 
+/// A kind of object, as `DROP` names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Stream,
+    Table,
+    View,
+    Pump,
+    Sink,
+}
+
+impl Kind {
+    const ALL: [Self; 5] = [Self::Stream, Self::Table, Self::View, Self::Pump, Self::Sink];
+
+    fn word(self) -> &'static str {
+        match self {
+            Self::Stream => "stream",
+            Self::Table => "table",
+            Self::View => "view",
+            Self::Pump => "pump",
+            Self::Sink => "sink",
+        }
+    }
+
+    /// Whether its names are those a query can read.
+    fn is_relation(self) -> bool {
+        matches!(self, Self::Stream | Self::Table | Self::View)
+    }
+}
+
 impl Catalog {
     /// Carries out a statement that declares, drops or sets something; returns false for one that does
     /// not (a query, `SHOW` …), which the session carries out itself.
@@ -83,6 +113,235 @@ impl Catalog {
     ///
     /// When a name is taken, missing or reserved, or a setting is unknown; the catalog is unchanged.
     pub fn apply(&mut self, statement: &Statement) -> Result<bool, SqlError> {
-        Err(SqlError::new(format!("unfinished: {}", statement.text)))
+        let done = match &statement.kind {
+            StatementKind::CreateStream(create) => self.create_relation(Kind::Stream, create),
+            StatementKind::CreateTable(create) => self.create_relation(Kind::Table, create),
+            StatementKind::CreateView { name, or_replace, query } => {
+                self.check_free(Kind::View, name, *or_replace).map(|()| {
+                    self.views.insert(name.clone(), query.clone());
+                })
+            }
+            StatementKind::CreatePump(pump) => self.create_pump(pump),
+            StatementKind::CreateSink { create, input } => self.create_sink(create, input),
+            StatementKind::Drop { object, if_exists, name } => {
+                self.drop_object(object, *if_exists, name)
+            }
+            StatementKind::Set { key, value } => check_setting(key, value).map(|()| {
+                self.settings.insert(key.clone(), value.to_lowercase());
+            }),
+            StatementKind::SwitchPump { name, start } => self.switch_pump(name, *start),
+            StatementKind::Query(_)
+            | StatementKind::Explain { .. }
+            | StatementKind::Describe(_)
+            | StatementKind::Show(_) => return Ok(false),
+        };
+        done.map(|()| true).map_err(|error| error.or_at(statement.span))
+    }
+
+    /// The value of a setting: as set, else its default; empty if there is no such setting.
+    pub fn setting(&self, name: &str) -> &str {
+        let default = SETTINGS.iter().find(|setting| setting.name == name);
+        let default = default.and_then(|setting| setting.values.first()).copied();
+        self.settings.get(name).map_or(default.unwrap_or_default(), String::as_str)
+    }
+
+    /// How the identifiers of the next text are folded.
+    pub fn folding(&self) -> Folding {
+        Folding::named(self.setting(IDENTIFIER_FOLDING)).unwrap_or_default()
+    }
+
+    /// Whether a query may keep state that grows for ever.
+    pub fn allows_unbounded_state(&self) -> bool {
+        self.setting(UNBOUNDED_STATE) == "allow"
+    }
+
+    /// The names of all objects of a kind.
+    fn names(&self, kind: Kind) -> Vec<&str> {
+        match kind {
+            Kind::Stream => self.streams.keys().map(String::as_str).collect(),
+            Kind::Table => self.tables.keys().map(String::as_str).collect(),
+            Kind::View => self.views.keys().map(String::as_str).collect(),
+            Kind::Pump => self.pumps.keys().map(String::as_str).collect(),
+            Kind::Sink => self.sinks.keys().map(String::as_str).collect(),
+        }
+    }
+
+    fn has(&self, kind: Kind, name: &str) -> bool {
+        self.names(kind).contains(&name)
+    }
+
+    fn check_free(&self, kind: Kind, name: &str, or_replace: bool) -> Result<(), SqlError> {
+        if self.has(kind, name) && !or_replace {
+            let kind = kind.word();
+            return Err(SqlError::new(format!("{kind} {name} exists already")).with_hint(format!(
+                "CREATE OR REPLACE {} {name} replaces it",
+                kind.to_uppercase()
+            )));
+        }
+        let others = Kind::ALL.into_iter().filter(|other| other.is_relation() && *other != kind);
+        for other in others {
+            if kind.is_relation() && self.has(other, name) {
+                return Err(SqlError::new(format!("{name} is a {} already", other.word()))
+                    .with_hint("streams, tables and views share their names; choose another"));
+            }
+        }
+        Ok(())
+    }
+
+    fn create_relation(&mut self, kind: Kind, create: &Create) -> Result<(), SqlError> {
+        let name = &create.def.name;
+        let free = self.check_free(kind, name, create.or_replace);
+        free.map_err(|error| error.or_at(create.name_span))?;
+        let relations = if kind == Kind::Table { &mut self.tables } else { &mut self.streams };
+        relations.insert(name.clone(), create.def.clone());
+        Ok(())
+    }
+
+    fn create_pump(&mut self, pump: &Pump) -> Result<(), SqlError> {
+        self.check_free(Kind::Pump, &pump.name, pump.or_replace)?;
+        let target = &pump.target;
+        if !self.streams.contains_key(&target.value) {
+            return Err(self.no_target(target));
+        }
+        self.pumps.insert(pump.name.clone(), pump.clone());
+        Ok(())
+    }
+
+    /// Why a pump cannot feed `target`.
+    fn no_target(&self, target: &Name) -> SqlError {
+        let name = &target.value;
+        if name == ERROR_STREAM {
+            return SqlError::at(target.span, "nothing can be inserted into error_stream")
+                .with_hint("late and bad rows come there by themselves; it can be read");
+        }
+        let other = [Kind::Table, Kind::View].into_iter().find(|kind| self.has(*kind, name));
+        if let Some(kind) = other {
+            return SqlError::at(target.span, format!("{name} is a {}, not a stream", kind.word()))
+                .with_hint("a pump feeds a stream: CREATE STREAM first");
+        }
+        let hint = did_you_mean(name, self.names(Kind::Stream), "streams");
+        SqlError::at(target.span, format!("there is no stream {name}")).with_hint(hint)
+    }
+
+    fn create_sink(&mut self, create: &Create, input: &SinkInput) -> Result<(), SqlError> {
+        let name = &create.def.name;
+        let free = self.check_free(Kind::Sink, name, create.or_replace);
+        free.map_err(|error| error.or_at(create.name_span))?;
+        if let SinkInput::Relation(relation) = input {
+            let wanted = &relation.value;
+            let relations = || Kind::ALL.into_iter().filter(|kind| kind.is_relation());
+            if wanted != ERROR_STREAM && !relations().any(|kind| self.has(kind, wanted)) {
+                let known = relations().flat_map(|kind| self.names(kind)).chain([ERROR_STREAM]);
+                return Err(SqlError::at(
+                    relation.span,
+                    format!("there is no stream or view {wanted}"),
+                )
+                .with_hint(did_you_mean(wanted, known, "relations")));
+            }
+        }
+        self.sinks.insert(name.clone(), (create.def.clone(), input.clone()));
+        Ok(())
+    }
+
+    fn switch_pump(&mut self, name: &Name, start: bool) -> Result<(), SqlError> {
+        if let Some(pump) = self.pumps.get_mut(&name.value) {
+            pump.started = start;
+            return Ok(());
+        }
+        Err(self.missing(Kind::Pump, name))
+    }
+
+    fn drop_object(&mut self, object: &str, if_exists: bool, name: &Name) -> Result<(), SqlError> {
+        let kind = Kind::ALL.into_iter().find(|kind| kind.word().eq_ignore_ascii_case(object));
+        let Some(kind) = kind else {
+            return Err(SqlError::new(format!("there are no objects of the kind {object}")));
+        };
+        if !self.has(kind, &name.value) {
+            return if if_exists { Ok(()) } else { Err(self.missing(kind, name)) };
+        }
+        if kind.is_relation()
+            && let Some((user, verb)) = self.user_of(&name.value)
+        {
+            let message = format!("{user} {verb} {} {}", kind.word(), name.value);
+            return Err(SqlError::at(name.span, message).with_hint(format!("drop {user} first")));
+        }
+        match kind {
+            Kind::Stream => drop(self.streams.remove(&name.value)),
+            Kind::Table => drop(self.tables.remove(&name.value)),
+            Kind::View => drop(self.views.remove(&name.value)),
+            Kind::Pump => drop(self.pumps.remove(&name.value)),
+            Kind::Sink => drop(self.sinks.remove(&name.value)),
+        }
+        Ok(())
+    }
+
+    fn missing(&self, kind: Kind, name: &Name) -> SqlError {
+        let wanted = &name.value;
+        let error = SqlError::at(name.span, format!("there is no {} {wanted}", kind.word()));
+        if kind == Kind::Stream && wanted == ERROR_STREAM {
+            return error.with_hint("error_stream belongs to the session and stays");
+        }
+        match Kind::ALL.into_iter().find(|other| self.has(*other, wanted)) {
+            Some(other) => error.with_hint(format!("{wanted} is a {}", other.word())),
+            None => {
+                let plural = format!("{}s", kind.word());
+                error.with_hint(did_you_mean(wanted, self.names(kind), &plural))
+            }
+        }
+    }
+
+    /// The first view, pump or sink that needs the relation `name`, and what it does with it.
+    fn user_of(&self, name: &str) -> Option<(String, &'static str)> {
+        let reads = |query: &Query| relations_of(&query.ast).contains(name);
+        if let Some((view, _)) = self.views.iter().find(|(_, query)| reads(query)) {
+            return Some((format!("view {view}"), "reads"));
+        }
+        for (pump, Pump { target, query, .. }) in &self.pumps {
+            if target.value == name {
+                return Some((format!("pump {pump}"), "feeds"));
+            }
+            if reads(query) {
+                return Some((format!("pump {pump}"), "reads"));
+            }
+        }
+        let writes = |input: &SinkInput| match input {
+            SinkInput::Relation(relation) => relation.value == name,
+            SinkInput::Query(query) => reads(query),
+        };
+        let sink = self.sinks.iter().find(|(_, (_, input))| writes(input));
+        sink.map(|(sink, _)| (format!("sink {sink}"), "reads"))
     }
 }
+
+/// The names of the relations of a query, without those it defines itself by `WITH`.
+fn relations_of(query: &ast::Query) -> BTreeSet<String> {
+    let mut relations = ReadRelations::default();
+    let ControlFlow::Continue(()) = query.visit(&mut relations);
+    relations.read.retain(|name| !relations.defined.contains(name));
+    relations.read
+}
+
+#[derive(Default)]
+struct ReadRelations {
+    read: BTreeSet<String>,
+    defined: BTreeSet<String>,
+}
+
+impl Visitor for ReadRelations {
+    type Break = Infallible;
+
+    fn pre_visit_query(&mut self, query: &ast::Query) -> ControlFlow<Infallible> {
+        let ctes = query.with.iter().flat_map(|with| &with.cte_tables);
+        self.defined.extend(ctes.map(|cte| cte.alias.name.value.clone()));
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_relation(&mut self, relation: &ObjectName) -> ControlFlow<Infallible> {
+        let name = relation.0.last().and_then(|part| part.as_ident());
+        self.read.extend(name.map(|name| name.value.clone()));
+        ControlFlow::Continue(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

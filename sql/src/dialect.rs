@@ -136,7 +136,8 @@ impl Dialect for Streaming {
 }
 
 /// How the message about `(a - b) SECOND` begins; the hint is chosen by it.
-pub(crate) const QUALIFIED_DIFFERENCE: &str = "an interval qualifier behind parentheses is not supported";
+pub(crate) const QUALIFIED_DIFFERENCE: &str =
+    "an interval qualifier behind parentheses is not supported";
 
 /// `STEP(x BY INTERVAL 'n' unit)` is `date_bin(INTERVAL 'n' unit, x)`; `STEP(i BY n)` is `i / n * n`.
 fn step(parser: &mut Parser) -> Result<Expr, ParserError> {
@@ -153,7 +154,8 @@ fn step(parser: &mut Parser) -> Result<Expr, ParserError> {
 }
 
 fn multiple_below(value: Expr, width: Expr) -> Expr {
-    let binary = |left, op, right| Expr::BinaryOp { left: Box::new(left), op, right: Box::new(right) };
+    let binary =
+        |left, op, right| Expr::BinaryOp { left: Box::new(left), op, right: Box::new(right) };
     let value = Expr::Nested(Box::new(value));
     let steps = binary(value, ast::BinaryOperator::Divide, width.clone());
     let steps = Expr::Nested(Box::new(steps));
@@ -174,8 +176,14 @@ fn table_argument(parser: &mut Parser) -> Result<Expr, ParserError> {
 /// The parenthesis must not be a function's: `count(*) minute` is one named `minute`.
 fn qualifies_difference(parser: &Parser) -> bool {
     let Token::Word(word) = &parser.peek_token_ref().token else { return false };
-    let units =
-        [Keyword::YEAR, Keyword::MONTH, Keyword::DAY, Keyword::HOUR, Keyword::MINUTE, Keyword::SECOND];
+    let units = [
+        Keyword::YEAR,
+        Keyword::MONTH,
+        Keyword::DAY,
+        Keyword::HOUR,
+        Keyword::MINUTE,
+        Keyword::SECOND,
+    ];
     if word.quote_style.is_some() || !units.contains(&word.keyword) {
         return false;
     }

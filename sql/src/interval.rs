@@ -46,7 +46,9 @@ impl Amount {
             Some(first) => {
                 let last = interval.last_field.as_ref().unwrap_or(first);
                 match (place_of(first), place_of(last)) {
-                    (Some(first), Some(last)) if first <= last => read_fields(&written, first, last),
+                    (Some(first), Some(last)) if first <= last => {
+                        read_fields(&written, first, last)
+                    }
                     (None, None) => read_words(&format!("{written} {first}")),
                     _ => None,
                 }
@@ -186,8 +188,7 @@ fn scaled(number: &str, unit: Amount) -> Option<Amount> {
     let fraction = fraction.trim_end_matches('0');
     let denominator = 10_i64.checked_pow(u32::try_from(fraction.len()).ok()?)?;
     let parse = |text: &str| if text.is_empty() { Some(0) } else { text.parse::<i64>().ok() };
-    let numerator =
-        parse(whole)?.checked_mul(denominator)?.checked_add(parse(fraction)?)?;
+    let numerator = parse(whole)?.checked_mul(denominator)?.checked_add(parse(fraction)?)?;
     let times = |unit: i64| {
         let product = numerator.checked_mul(unit)?;
         (product % denominator == 0).then_some(product / denominator)

@@ -11,6 +11,7 @@ pub mod catalog;
 mod dialect;
 pub mod error;
 mod interval;
+mod keywords;
 pub mod plan;
 mod rewrite;
 pub mod rowtime;
@@ -22,6 +23,8 @@ pub mod tokens;
 
 pub use catalog::Catalog;
 pub use error::{Position, Span, SqlError};
+pub use keywords::KEYWORDS;
 pub use rewrite::ARRIVAL_ORDER;
+pub use spelling::suggest;
 pub use statement::{Statement, StatementKind, parse, parse_folding};
 pub use tokens::{Folding, statement_is_complete};

@@ -16,7 +16,8 @@ pub(crate) struct SourceText<'a> {
 
 impl<'a> SourceText<'a> {
     pub(crate) fn new(text: &'a str) -> Self {
-        let after = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at + 1);
+        let after =
+            text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at + 1);
         Self { text, line_starts: std::iter::once(0).chain(after).collect() }
     }
 
@@ -28,7 +29,8 @@ impl<'a> SourceText<'a> {
     pub(crate) fn slice(&self, span: Span) -> &'a str {
         let start = self.byte(span.start);
         let last = self.byte(span.end);
-        let width = self.text.get(last..).and_then(|rest| rest.chars().next()).map_or(0, char::len_utf8);
+        let width =
+            self.text.get(last..).and_then(|rest| rest.chars().next()).map_or(0, char::len_utf8);
         self.text.get(start..last + width).unwrap_or_default()
     }
 

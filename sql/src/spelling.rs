@@ -67,7 +67,9 @@ mod tests {
     #[test]
     fn distance_is_symmetric_and_counts_edits() {
         let chars = |text: &str| text.chars().collect::<Vec<_>>();
-        for (a, b, edits) in [("kitten", "sitting", 3), ("", "abc", 3), ("abc", "acb", 1), ("x", "x", 0)] {
+        for (a, b, edits) in
+            [("kitten", "sitting", 3), ("", "abc", 3), ("abc", "acb", 1), ("x", "x", 0)]
+        {
             assert_eq!(distance(&chars(a), &chars(b)), edits, "{a} {b}");
             assert_eq!(distance(&chars(b), &chars(a)), edits, "{b} {a}");
         }

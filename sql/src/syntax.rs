@@ -4,14 +4,15 @@
 //! of the text is.
 
 use datafusion::sql::sqlparser::ast::{
-    BinaryOperator, DateTimeField, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList,
-    FunctionArguments, Ident, Interval, ObjectName, Value,
+    BinaryOperator, DateTimeField, Expr, Function, FunctionArg, FunctionArgExpr,
+    FunctionArgumentList, FunctionArguments, Ident, Interval, ObjectName, Value,
 };
 use datafusion::sql::sqlparser::tokenizer::Span;
 
 /// The call of a function.
 pub(crate) fn call(name: &str, span: Span, args: Vec<Expr>) -> Expr {
-    let args = args.into_iter().map(|arg| FunctionArg::Unnamed(FunctionArgExpr::Expr(arg))).collect();
+    let args =
+        args.into_iter().map(|arg| FunctionArg::Unnamed(FunctionArgExpr::Expr(arg))).collect();
     let list = FunctionArgumentList { duplicate_treatment: None, args, clauses: Vec::new() };
     Expr::Function(Function {
         name: ObjectName::from(vec![Ident { value: name.to_owned(), quote_style: None, span }]),
@@ -78,6 +79,7 @@ pub(crate) fn into_expr(arg: FunctionArg) -> Option<Expr> {
 /// Whether `name` is the one unquoted word `wanted`, in any case.
 pub(crate) fn is_named(name: &ObjectName, wanted: &str) -> bool {
     let [part] = name.0.as_slice() else { return false };
-    part.as_ident()
-        .is_some_and(|ident| ident.quote_style.is_none() && ident.value.eq_ignore_ascii_case(wanted))
+    part.as_ident().is_some_and(|ident| {
+        ident.quote_style.is_none() && ident.value.eq_ignore_ascii_case(wanted)
+    })
 }

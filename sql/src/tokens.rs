@@ -78,8 +78,7 @@ pub(crate) fn tokenize(source: &SourceText<'_>) -> Result<Vec<TokenWithSpan>, Sq
         .with_hint("split it into several files; data belongs into a table, not into the text"));
     }
     let mut tokens = Vec::new();
-    if let Err(error) =
-        Tokenizer::new(&Lexical, text).tokenize_with_location_into_buf(&mut tokens)
+    if let Err(error) = Tokenizer::new(&Lexical, text).tokenize_with_location_into_buf(&mut tokens)
     {
         let start = tokens.last().map_or(Location { line: 1, column: 1 }, |last| last.span.end);
         return Err(unreadable(&error.message, span_at(position_of(start))));
@@ -105,7 +104,9 @@ pub(crate) fn tokenize(source: &SourceText<'_>) -> Result<Vec<TokenWithSpan>, Sq
 fn unreadable(message: &str, span: Span) -> SqlError {
     match unended(message) {
         Some((what, hint)) => SqlError::at(span, what).with_hint(hint),
-        None => SqlError::at(span, message.to_lowercase()).with_hint("look at the character marked"),
+        None => {
+            SqlError::at(span, message.to_lowercase()).with_hint("look at the character marked")
+        }
     }
 }
 
@@ -117,7 +118,10 @@ fn unended(message: &str) -> Option<(&'static str, &'static str)> {
     } else if message.contains("close delimiter") {
         Some(("the quoted identifier does not end", "close it with \""))
     } else if message.contains("unterminated") {
-        Some(("the string does not end", "close it with '; inside a string a quote is written twice: ''"))
+        Some((
+            "the string does not end",
+            "close it with '; inside a string a quote is written twice: ''",
+        ))
     } else {
         None
     }
@@ -187,8 +191,11 @@ fn check_shape(tokens: &[TokenWithSpan]) -> Result<(), SqlError> {
             }
         }
         if levels.len() > NESTING_MAX {
-            return Err(SqlError::at(first_of(token), format!("nested more than {NESTING_MAX} deep"))
-                .with_hint("give the inner queries names with CREATE VIEW or WITH"));
+            return Err(SqlError::at(
+                first_of(token),
+                format!("nested more than {NESTING_MAX} deep"),
+            )
+            .with_hint("give the inner queries names with CREATE VIEW or WITH"));
         }
     }
     Ok(())
@@ -233,12 +240,18 @@ fn count(level: &mut Level, token: &Token, span: Span) -> Result<(), SqlError> {
         _ => level.operators += 1,
     }
     if level.operators > CHAIN_MAX {
-        return Err(SqlError::at(span, format!("more than {CHAIN_MAX} operators in one expression"))
-            .with_hint("write IN (…) for a chain of OR, or join a table"));
+        return Err(SqlError::at(
+            span,
+            format!("more than {CHAIN_MAX} operators in one expression"),
+        )
+        .with_hint("write IN (…) for a chain of OR, or join a table"));
     }
     if level.relations > RELATIONS_MAX {
-        return Err(SqlError::at(span, format!("more than {RELATIONS_MAX} joins or set operations"))
-            .with_hint("split the query with CREATE VIEW, or by pumps into streams"));
+        return Err(SqlError::at(
+            span,
+            format!("more than {RELATIONS_MAX} joins or set operations"),
+        )
+        .with_hint("split the query with CREATE VIEW, or by pumps into streams"));
     }
     Ok(())
 }
@@ -298,7 +311,8 @@ pub fn statement_is_complete(text: &str) -> bool {
     match Tokenizer::new(&Lexical, text).tokenize_with_location_into_buf(&mut tokens) {
         Err(error) => unended(&error.message).is_none(),
         Ok(()) => {
-            let last = tokens.iter().rev().find(|token| !matches!(token.token, Token::Whitespace(_)));
+            let last =
+                tokens.iter().rev().find(|token| !matches!(token.token, Token::Whitespace(_)));
             last.is_none_or(|token| token.token == Token::SemiColon)
         }
     }

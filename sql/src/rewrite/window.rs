@@ -80,7 +80,10 @@ fn merged(
     let mut base = find(named, &name)?.clone();
     if !spec.partition_by.is_empty() {
         let error = SqlError::new(format!("window {} has its partitions already", name.value));
-        return Err(at(&name, error.with_hint("leave PARTITION BY out, or write the window in full")));
+        return Err(at(
+            &name,
+            error.with_hint("leave PARTITION BY out, or write the window in full"),
+        ));
     }
     if !spec.order_by.is_empty() {
         base.order_by = spec.order_by;

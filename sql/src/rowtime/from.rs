@@ -60,16 +60,14 @@ impl Source {
     /// The column with the row's time; none for a table.
     pub(super) fn rowtime(&self) -> Option<Expr> {
         let system = &self.shape.as_ref()?.system_columns;
-        let name = [HIDDEN_ROWTIME, ROWTIME].into_iter().find(|name| system.iter().any(|s| s == name));
+        let name =
+            [HIDDEN_ROWTIME, ROWTIME].into_iter().find(|name| system.iter().any(|s| s == name));
         name.map(|name| self.column(name))
     }
 }
 
 /// Resolves the `FROM` of a `SELECT` and returns its relations.
-pub(super) fn sources(
-    select: &mut Select,
-    names: &mut Names<'_>,
-) -> Result<Vec<Source>, SqlError> {
+pub(super) fn sources(select: &mut Select, names: &mut Names<'_>) -> Result<Vec<Source>, SqlError> {
     let mut sources = Vec::new();
     let mut unnamed = 0;
     for item in &mut select.from {
@@ -122,7 +120,8 @@ fn merge(constraint: &mut JoinConstraint, sources: &mut [Source], first: usize, 
             return;
         }
         let shown = |side: &[Source], column: &str| {
-            side.iter().any(|source| source.columns().is_some_and(|mut all| all.any(|c| c == column)))
+            side.iter()
+                .any(|source| source.columns().is_some_and(|mut all| all.any(|c| c == column)))
         };
         let mut common: Vec<String> = Vec::new();
         for column in left.iter().filter_map(Source::columns).flatten() {
@@ -198,7 +197,9 @@ fn factor(
         }
         TableFactor::Table { alias, .. }
         | TableFactor::Function { alias, .. }
-        | TableFactor::UNNEST { alias, .. } => (alias.as_ref().map(|alias| alias.name.clone()), None),
+        | TableFactor::UNNEST { alias, .. } => {
+            (alias.as_ref().map(|alias| alias.name.clone()), None)
+        }
         _ => (None, None),
     };
     sources.push(Source { qualifier, shape, merged: Vec::new() });

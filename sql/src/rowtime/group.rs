@@ -27,7 +27,8 @@ pub(super) fn keys<'a>(
         }
         in_input(key, sources);
     }
-    let is_set = |key: &Expr| matches!(key, Expr::GroupingSets(_) | Expr::Cube(_) | Expr::Rollup(_));
+    let is_set =
+        |key: &Expr| matches!(key, Expr::GroupingSets(_) | Expr::Cube(_) | Expr::Rollup(_));
     if keys.is_empty() || !modifiers.is_empty() || keys.iter().any(is_set) {
         return None;
     }
@@ -52,7 +53,9 @@ fn meant(key: &Expr, projection: &[SelectItem], sources: &[Source]) -> Option<Ex
                 return None;
             }
             projection.iter().find_map(|item| match item {
-                SelectItem::ExprWithAlias { expr, alias } if alias.value == *name => Some(expr.clone()),
+                SelectItem::ExprWithAlias { expr, alias } if alias.value == *name => {
+                    Some(expr.clone())
+                }
                 _ => None,
             })
         }
@@ -84,7 +87,11 @@ pub(super) fn window_end(keys: &[Expr], sources: &[Source]) -> Option<Expr> {
 fn end_of(key: &Expr, is_time: &dyn Fn(&Expr) -> bool) -> Option<Expr> {
     let steps = steps(key, is_time)?;
     let add = |end: Expr, (op, step): (BinaryOperator, Expr)| binary(end, op, step);
-    Some(steps.into_iter().fold(unwrapped(key).clone(), add))
+    let key = match unwrapped(key) {
+        sum @ Expr::BinaryOp { .. } => Expr::Nested(Box::new(sum.clone())),
+        key => key.clone(),
+    };
+    Some(steps.into_iter().fold(key, add))
 }
 
 /// What must be added to `expr` to get the end of the window of times for which it is the same.
@@ -123,7 +130,8 @@ fn rounded_up(expr: &Expr) -> Option<&Expr> {
     let Expr::BinaryOp { left, op: BinaryOperator::Plus, right } = expr else { return None };
     let arguments = arguments_of(unwrapped(left), "date_trunc")?;
     let [unit, before] = arguments.as_slice() else { return None };
-    let Expr::BinaryOp { left: time, op: BinaryOperator::Minus, right: millisecond } = unwrapped(before)
+    let Expr::BinaryOp { left: time, op: BinaryOperator::Minus, right: millisecond } =
+        unwrapped(before)
     else {
         return None;
     };

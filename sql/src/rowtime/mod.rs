@@ -155,8 +155,9 @@ fn renamed(
     let Some(shape) = shape else { return Ok(None) };
     if shape.columns.len() != alias.columns.len() {
         let (given, there) = (alias.columns.len(), shape.columns.len());
-        let error = SqlError::new(format!("{given} names for the {there} columns of {}", alias.name.value))
-            .with_hint(format!("the columns are {}", shape.columns.join(", ")));
+        let error =
+            SqlError::new(format!("{given} names for the {there} columns of {}", alias.name.value))
+                .with_hint(format!("the columns are {}", shape.columns.join(", ")));
         return Err(span_of(alias.name.span).into_iter().fold(error, SqlError::or_at));
     }
     let columns = alias.columns.iter().map(|column| column.name.value.clone()).collect();

@@ -23,6 +23,7 @@ pub(super) fn select(
 ) -> Result<Output, SqlError> {
     let sources = sources(select, names)?;
     expand(&mut select.projection, &sources)?;
+    let shown = shown_rowtimes(&select.projection);
     resolve_subqueries(select, order, names)?;
     if let Some(condition) = &mut select.selection {
         in_input(condition, &sources);
@@ -31,7 +32,6 @@ pub(super) fn select(
         grouped(select, order, &sources)?
     } else {
         let time = time_of(&sources);
-        name_rowtime(&mut select.projection, time.as_ref());
         for expr in exprs(&mut select.projection) {
             in_input(expr, &sources);
         }
@@ -43,8 +43,14 @@ pub(super) fn select(
         }
         time.filter(|_| select.distinct.is_none())
     };
+    name_shown(&mut select.projection, &shown);
     name_all(&mut select.projection);
-    let rowtime = if want_rowtime { add_rowtime(select, order, time) } else { None };
+    let rowtime = if want_rowtime {
+        let promoted = promoted(&select.projection, &shown);
+        add_rowtime(&mut select.projection, order, promoted, time)
+    } else {
+        None
+    };
     let mut columns = columns(&select.projection);
     if let (Some(columns), Some(_)) = (&mut columns, &rowtime) {
         columns.pop();
@@ -63,7 +69,6 @@ fn grouped(
     let end = group::window_end(keys, sources);
     let read: Vec<_> = keys.iter().map(|key| (reading(key), key.clone())).collect();
     let groups = Grouped { sources, keys: &read, end: end.as_ref() };
-    name_rowtime(projection, end.as_ref());
     for expr in exprs(projection) {
         groups.resolve(expr)?;
     }
@@ -79,14 +84,20 @@ fn grouped(
     Ok(end.filter(|_| select.distinct.is_none()))
 }
 
-/// Keeps the name of a selected `ROWTIME` that is going to be more than a column.
-fn name_rowtime(projection: &mut [SelectItem], time: Option<&Expr>) {
-    if time.is_none_or(|time| name_of(time).is_some()) {
-        return;
-    }
-    for item in projection {
-        if let SelectItem::UnnamedExpr(expr) = item
-            && is_bare_rowtime(expr)
+/// The places where the word `ROWTIME` is selected as it is: a column that shows the row's time.
+fn shown_rowtimes(projection: &[SelectItem]) -> Vec<usize> {
+    let is_shown =
+        |item: &SelectItem| matches!(item, SelectItem::UnnamedExpr(expr) if is_bare_rowtime(expr));
+    let items = projection.iter().enumerate();
+    items.filter(|(_, item)| is_shown(item)).map(|(at, _)| at).collect()
+}
+
+/// Names the columns that show the row's time, whatever expression it has become.
+fn name_shown(projection: &mut [SelectItem], shown: &[usize]) {
+    for at in shown {
+        if let Some(item) = projection.get_mut(*at)
+            && let SelectItem::UnnamedExpr(expr) = item
+            && name_of(expr).is_none()
         {
             let alias = Ident::new(ROWTIME);
             *item = SelectItem::ExprWithAlias { expr: expr.clone(), alias };
@@ -145,7 +156,9 @@ impl Visitor for Aggregates {
 
     fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
         match expr {
-            Expr::Function(function) if self.0 == 0 && is_aggregate(function) => ControlFlow::Break(()),
+            Expr::Function(function) if self.0 == 0 && is_aggregate(function) => {
+                ControlFlow::Break(())
+            }
             _ => ControlFlow::Continue(()),
         }
     }
@@ -162,17 +175,16 @@ fn expand(projection: &mut Vec<SelectItem>, sources: &[Source]) -> Result<(), Sq
                     expand_one(source, &options, true, &mut expanded)?;
                 }
             }
-            SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::ObjectName(name), options)
-                if any_system =>
-            {
-                match sources.iter().find(|source| is_called(source, &name)) {
-                    Some(source) => expand_one(source, &options, false, &mut expanded)?,
-                    None => {
-                        let kind = SelectItemQualifiedWildcardKind::ObjectName(name);
-                        expanded.push(SelectItem::QualifiedWildcard(kind, options));
-                    }
+            SelectItem::QualifiedWildcard(
+                SelectItemQualifiedWildcardKind::ObjectName(name),
+                options,
+            ) if any_system => match sources.iter().find(|source| is_called(source, &name)) {
+                Some(source) => expand_one(source, &options, false, &mut expanded)?,
+                None => {
+                    let kind = SelectItemQualifiedWildcardKind::ObjectName(name);
+                    expanded.push(SelectItem::QualifiedWildcard(kind, options));
                 }
-            }
+            },
             other => expanded.push(other),
         }
     }
@@ -261,22 +273,23 @@ fn columns(projection: &[SelectItem]) -> Option<Vec<String>> {
         .collect()
 }
 
-/// Puts the row's time behind the columns and returns its name: what was selected `AS ROWTIME`, else
-/// `time`.
+/// Where `expr AS ROWTIME` is selected, which makes `expr` the row's time.
+fn promoted(projection: &[SelectItem], shown: &[usize]) -> Option<usize> {
+    let is_promoted = |item: &SelectItem| matches!(item, SelectItem::ExprWithAlias { alias, .. } if is_rowtime(&alias.value));
+    let mut items = projection.iter().enumerate();
+    items.find(|(at, item)| is_promoted(item) && !shown.contains(at)).map(|(at, _)| at)
+}
+
+/// Puts the row's time behind the columns and returns its name: the column `promoted`, else `time`.
 fn add_rowtime(
-    select: &mut Select,
+    projection: &mut Vec<SelectItem>,
     order: &mut [OrderByExpr],
+    promoted: Option<usize>,
     time: Option<Expr>,
 ) -> Option<String> {
-    let projection = &mut select.projection;
-    let promoted = projection.iter().position(|item| {
-        matches!(item, SelectItem::ExprWithAlias { alias, .. } if is_rowtime(&alias.value))
-    });
-    let promoted = promoted.filter(|at| !is_shown(projection.get(*at), time.as_ref()));
     let expr = match promoted {
         Some(at) => {
-            let last = projection.len();
-            move_ordinals(order, at + 1, last);
+            move_ordinals(order, at + 1, projection.len());
             match projection.remove(at) {
                 SelectItem::ExprWithAlias { expr, .. } => expr,
                 other => {
@@ -295,14 +308,6 @@ fn add_rowtime(
     let name = if shows_rowtime { HIDDEN_ROWTIME } else { ROWTIME };
     projection.push(SelectItem::ExprWithAlias { expr, alias: Ident::new(name) });
     Some(name.to_owned())
-}
-
-/// Whether a column is the row's time shown, rather than another time made the row's.
-fn is_shown(item: Option<&SelectItem>, time: Option<&Expr>) -> bool {
-    match (item, time) {
-        (Some(SelectItem::ExprWithAlias { expr, .. }), Some(time)) => reading(expr) == reading(time),
-        _ => false,
-    }
 }
 
 /// Keeps the ordinals of an `ORDER BY` true when the column `from` becomes the column `last`.

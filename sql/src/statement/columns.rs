@@ -7,10 +7,10 @@ use millstream_engine::definition::{ColumnDef, ROWTIME, TIMESTAMP_TYPE};
 use crate::error::{Span, SqlError};
 use crate::interval::Amount;
 use crate::spelling::did_you_mean;
+use crate::statement::Name;
 use crate::statement::cursor::Cursor;
 use crate::statement::data_type::data_type;
 use crate::statement::query::expression;
-use crate::statement::Name;
 
 /// What stands between the parentheses.
 #[derive(Debug, Default)]
@@ -100,9 +100,9 @@ fn column(cursor: &mut Cursor<'_>) -> Result<ColumnDef, SqlError> {
         } else if matches!(cursor.peek(), Some(Token::Comma | Token::RParen)) {
             return Ok(column);
         } else {
-            return Err(cursor.expected(", or )").with_hint(
-                "behind its type a column has NOT NULL, MAPPING '$.path' or nothing",
-            ));
+            return Err(cursor
+                .expected(", or )")
+                .with_hint("behind its type a column has NOT NULL, MAPPING '$.path' or nothing"));
         }
     }
 }
@@ -115,7 +115,12 @@ fn watermark(cursor: &mut Cursor<'_>) -> Result<Watermark, SqlError> {
     cursor.expect("AS")?;
     let from = cursor.mark();
     let expr = expression(cursor)?;
-    Ok(Watermark { column, expr, span: cursor.span_since(start), expr_span: cursor.span_since(from) })
+    Ok(Watermark {
+        column,
+        expr,
+        span: cursor.span_since(start),
+        expr_span: cursor.span_since(from),
+    })
 }
 
 /// The column and the delay of a watermark: `column` or `column - INTERVAL …`.
@@ -139,10 +144,14 @@ fn resolve(watermark: &Watermark, columns: &[ColumnDef]) -> Result<(usize, i64),
         expr if is_column(expr) => 0,
         Expr::BinaryOp { left, op: BinaryOperator::Minus, right } if is_column(left) => {
             let Expr::Interval(interval) = right.as_ref() else { return Err(form()) };
-            let amount = Amount::read(interval).map_err(|error| error.or_at(watermark.expr_span))?;
+            let amount =
+                Amount::read(interval).map_err(|error| error.or_at(watermark.expr_span))?;
             amount.fixed_ms().filter(|ms| *ms >= 0).ok_or_else(|| {
-                SqlError::at(watermark.expr_span, "the delay of a watermark is a fixed time, zero or more")
-                    .with_hint("count it in days, hours, minutes or seconds")
+                SqlError::at(
+                    watermark.expr_span,
+                    "the delay of a watermark is a fixed time, zero or more",
+                )
+                .with_hint("count it in days, hours, minutes or seconds")
             })?
         }
         _ => return Err(form()),

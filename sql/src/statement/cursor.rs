@@ -134,7 +134,9 @@ impl<'a> Cursor<'a> {
     }
 
     fn last_character(&self) -> Span {
-        self.tokens.last().map_or_else(|| span_at(self.source.position(0)), |last| span_at(place(last).end))
+        self.tokens
+            .last()
+            .map_or_else(|| span_at(self.source.position(0)), |last| span_at(place(last).end))
     }
 
     /// The next token as it is written.

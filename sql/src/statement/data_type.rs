@@ -10,8 +10,22 @@ use crate::statement::cursor::Cursor;
 
 /// The names of the types, without synonyms.
 pub(crate) const TYPE_NAMES: [&str; 16] = [
-    "VARCHAR", "CHAR", "INTEGER", "BIGINT", "SMALLINT", "TINYINT", "REAL", "FLOAT", "DOUBLE", "DECIMAL",
-    "BOOLEAN", "DATE", "TIME", "TIMESTAMP", "VARBINARY", "BINARY",
+    "VARCHAR",
+    "CHAR",
+    "INTEGER",
+    "BIGINT",
+    "SMALLINT",
+    "TINYINT",
+    "REAL",
+    "FLOAT",
+    "DOUBLE",
+    "DECIMAL",
+    "BOOLEAN",
+    "DATE",
+    "TIME",
+    "TIMESTAMP",
+    "VARBINARY",
+    "BINARY",
 ];
 
 /// The longest `VARCHAR`, as in Kinesis Data Analytics.
@@ -83,7 +97,9 @@ fn text(
 ) -> Result<(DataType, Option<usize>), SqlError> {
     let length = length(cursor)?;
     if length.is_none() && !varies {
-        return Err(SqlError::at(span, "CHAR needs a length").with_hint("write CHAR(10), or VARCHAR"));
+        return Err(
+            SqlError::at(span, "CHAR needs a length").with_hint("write CHAR(10), or VARCHAR")
+        );
     }
     Ok((DataType::Utf8, length))
 }
@@ -126,8 +142,11 @@ fn decimal(cursor: &mut Cursor<'_>) -> Result<DataType, SqlError> {
         scale = match i8::try_from(digits) {
             Ok(scale) if digits <= usize::from(precision) => scale,
             _ => {
-                return Err(SqlError::at(span, format!("the scale is more than the precision {precision}"))
-                    .with_hint("DECIMAL(10, 2) has ten digits, two of them behind the point"));
+                return Err(SqlError::at(
+                    span,
+                    format!("the scale is more than the precision {precision}"),
+                )
+                .with_hint("DECIMAL(10, 2) has ten digits, two of them behind the point"));
             }
         };
     }
@@ -146,8 +165,11 @@ fn time_digits(cursor: &mut Cursor<'_>) -> Result<(), SqlError> {
         cursor.expect_token(&Token::RParen, ")")?;
     }
     let span = cursor.span();
-    if cursor.accept(&["WITH", "TIME", "ZONE"]) || cursor.accept(&["WITH", "LOCAL", "TIME", "ZONE"]) {
-        return Err(SqlError::at(span, "times have no zone").with_hint("times are UTC: leave it out"));
+    if cursor.accept(&["WITH", "TIME", "ZONE"]) || cursor.accept(&["WITH", "LOCAL", "TIME", "ZONE"])
+    {
+        return Err(
+            SqlError::at(span, "times have no zone").with_hint("times are UTC: leave it out")
+        );
     }
     cursor.accept(&["WITHOUT", "TIME", "ZONE"]);
     Ok(())

@@ -24,8 +24,8 @@ use crate::statement::{Create, Name, Pump, SinkInput, Statement, StatementKind, 
 
 /// The words a statement can begin with.
 const BEGINNINGS: [&str; 15] = [
-    "CREATE", "SELECT", "WITH", "VALUES", "DROP", "EXPLAIN", "DESCRIBE", "DESC", "SHOW", "SET", "START",
-    "STOP", "ALTER", "INSERT", "TABLE",
+    "CREATE", "SELECT", "WITH", "VALUES", "DROP", "EXPLAIN", "DESCRIBE", "DESC", "SHOW", "SET",
+    "START", "STOP", "ALTER", "INSERT", "TABLE",
 ];
 
 /// What `DROP` and `CREATE` know.
@@ -35,7 +35,10 @@ const OBJECTS: [&str; 5] = ["STREAM", "TABLE", "VIEW", "PUMP", "SINK"];
 const SHOWN: [&str; 6] = ["STREAMS", "PUMPS", "SINKS", "TABLES", "VIEWS", "JOBS"];
 
 /// Reads one statement to its end. `streams` is where the `SELECT`s stand that say `STREAM`.
-pub(crate) fn statement(cursor: &mut Cursor<'_>, streams: &[Location]) -> Result<Statement, SqlError> {
+pub(crate) fn statement(
+    cursor: &mut Cursor<'_>,
+    streams: &[Location],
+) -> Result<Statement, SqlError> {
     let start = cursor.mark();
     let kind = kind(cursor, streams)?;
     cursor.end()?;
@@ -52,7 +55,12 @@ fn kind(cursor: &mut Cursor<'_>, streams: &[Location]) -> Result<StatementKind, 
         Some("DROP") => drop(cursor),
         Some("EXPLAIN") => explain(cursor, streams),
         Some("DESCRIBE" | "DESC") => {
-            cursor.name("the name of a stream, table, view or sink").map(StatementKind::Describe)
+            let span = cursor.span();
+            let what = "the name of a stream, table, view or sink, or a path";
+            match cursor.string(what) {
+                Ok(value) => Ok(StatementKind::Describe(Name { value, span })),
+                Err(_) => cursor.name(what).map(StatementKind::Describe),
+            }
         }
         Some("SHOW") => match cursor.accept_one(&SHOWN) {
             Some(object) => Ok(StatementKind::Show(object.to_owned())),
@@ -78,7 +86,9 @@ fn unknown_statement(cursor: &Cursor<'_>) -> SqlError {
     let error = cursor.expected("a statement");
     match suggest(&cursor.found(), BEGINNINGS) {
         Some(near) => error.with_hint(format!("did you mean {near}?")),
-        None => error.with_hint("a statement begins with CREATE, SELECT, EXPLAIN, SHOW, SET or DROP"),
+        None => {
+            error.with_hint("a statement begins with CREATE, SELECT, EXPLAIN, SHOW, SET or DROP")
+        }
     }
 }
 
@@ -122,11 +132,10 @@ fn create(cursor: &mut Cursor<'_>, streams: &[Location]) -> Result<StatementKind
         }
         Some("PUMP") => pump(cursor, or_replace, streams).map(StatementKind::CreatePump),
         Some("SINK") => sink(cursor, or_replace, streams),
-        _ if cursor.is_at(0, "FUNCTION") => Err(SqlError::at(
-            cursor.span(),
-            "CREATE FUNCTION is not supported",
-        )
-        .with_hint("write the expression where it is used, or give it a name in a view")),
+        _ if cursor.is_at(0, "FUNCTION") => {
+            Err(SqlError::at(cursor.span(), "CREATE FUNCTION is not supported")
+                .with_hint("write the expression where it is used, or give it a name in a view"))
+        }
         _ => Err(one_of(cursor, &OBJECTS)),
     }
 }
@@ -202,8 +211,11 @@ fn pump(cursor: &mut Cursor<'_>, or_replace: bool, streams: &[Location]) -> Resu
         loop {
             let column = cursor.name("the name of a column")?;
             if columns.iter().any(|known| known.value == column.value) {
-                return Err(SqlError::at(column.span, format!("column {} is there twice", column.value))
-                    .with_hint("name each column of the stream once"));
+                return Err(SqlError::at(
+                    column.span,
+                    format!("column {} is there twice", column.value),
+                )
+                .with_hint("name each column of the stream once"));
             }
             columns.push(column);
             if !cursor.accept_token(&Token::Comma) {
@@ -272,7 +284,9 @@ fn explain(cursor: &mut Cursor<'_>, streams: &[Location]) -> Result<StatementKin
 
 fn alter(cursor: &mut Cursor<'_>) -> Result<StatementKind, SqlError> {
     if !cursor.accept(&["PUMP"]) {
-        return Err(cursor.expected("PUMP").with_hint("only pumps can be altered: ALTER PUMP name STOP"));
+        return Err(cursor
+            .expected("PUMP")
+            .with_hint("only pumps can be altered: ALTER PUMP name STOP"));
     }
     let name = cursor.name("the name of a pump")?;
     match cursor.accept_one(&["START", "STOP"]) {

@@ -18,7 +18,10 @@ impl Options {
     /// The value of the option `key`, and where the option stands.
     pub(crate) fn find(&self, key: &str) -> Option<(&str, (Span, Span))> {
         let pairs = self.pairs.iter().zip(&self.spans);
-        pairs.into_iter().find(|((name, _), _)| name == key).map(|((_, value), at)| (value.as_str(), *at))
+        pairs
+            .into_iter()
+            .find(|((name, _), _)| name == key)
+            .map(|((_, value), at)| (value.as_str(), *at))
     }
 }
 

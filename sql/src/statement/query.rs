@@ -7,6 +7,7 @@ use datafusion::sql::sqlparser::tokenizer::{Location, Token, TokenWithSpan};
 use crate::dialect::{QUALIFIED_DIFFERENCE, Streaming};
 use crate::error::{Position, Span, SqlError};
 use crate::rewrite;
+use crate::spelling::suggest;
 use crate::statement::Query;
 use crate::statement::cursor::{Cursor, shorten};
 use crate::tokens::{NESTING_MAX, is_word, place};
@@ -19,7 +20,9 @@ const RECURSION_MAX: usize = NESTING_MAX * 8;
 pub(crate) fn query(cursor: &mut Cursor<'_>, streams: &[Location]) -> Result<Query, SqlError> {
     let tokens = cursor.rest();
     if tokens.is_empty() {
-        return Err(cursor.expected("a query").with_hint("a query begins with SELECT, WITH or VALUES"));
+        return Err(cursor
+            .expected("a query")
+            .with_hint("a query begins with SELECT, WITH or VALUES"));
     }
     refuse_unsupported(tokens)?;
     let start = cursor.mark();
@@ -80,11 +83,21 @@ fn parser(tokens: &[TokenWithSpan]) -> Parser<'static> {
 
 /// Forms of KDA that this version does not run: better said at once than misread.
 fn refuse_unsupported(tokens: &[TokenWithSpan]) -> Result<(), SqlError> {
-    let is = |token: &TokenWithSpan, wanted: &str| {
-        matches!(&token.token, Token::Word(word) if is_word(word, wanted))
-    };
+    let is = |token: &TokenWithSpan, wanted: &str| matches!(&token.token, Token::Word(word) if is_word(word, wanted));
     for pair in tokens.windows(2) {
         let [first, second] = pair else { continue };
+        if matches!(&first.token, Token::Word(word) if !is_word(word, "NULLS"))
+            && is(second, "OVER")
+        {
+            return Err(SqlError::at(
+                place(second),
+                "a window on a stream in FROM is not supported",
+            )
+            .with_hint(
+                "join on a time condition: ON … AND b.ROWTIME BETWEEN a.ROWTIME - INTERVAL '1' \
+                     MINUTE AND a.ROWTIME",
+            ));
+        }
         let span = Span { start: place(first).start, end: place(second).end };
         if is(first, "WINDOWED") && is(second, "BY") {
             return Err(SqlError::at(span, "stagger windows are not supported").with_hint(
@@ -105,15 +118,30 @@ fn left_over(cursor: &Cursor<'_>, token: &TokenWithSpan) -> SqlError {
     let span = place(token);
     let found = shorten(cursor.source().slice(span));
     let error = SqlError::at(span, format!("expected the end of the query, found {found}"));
-    match &token.token {
-        Token::Word(word) if is_word(word, "OVER") => error.with_hint(
-            "a window on a stream in FROM is not supported; join on a time condition instead: ON … AND \
-             b.ROWTIME BETWEEN a.ROWTIME - INTERVAL '1' MINUTE AND a.ROWTIME",
-        ),
-        Token::RParen => error.with_hint("there is no parenthesis open here"),
+    if token.token == Token::RParen {
+        return error.with_hint("there is no parenthesis open here");
+    }
+    let before = cursor.rest().iter().rev().find(|before| place(before).end < span.start);
+    let near = before.and_then(|before| match &before.token {
+        Token::Word(word) if word.quote_style.is_none() => {
+            suggest(&word.value, CLAUSES).filter(|near| *near != word.value.to_uppercase())
+        }
+        _ => None,
+    });
+    match (near, before) {
+        (Some(near), Some(before)) => {
+            let written = cursor.source().slice(place(before));
+            error.with_hint(format!("did you mean {near} instead of {written}?"))
+        }
         _ => error.with_hint("end a statement with ; before the next one"),
     }
 }
+
+/// The words that a misspelling turns into an alias, so that the parser stumbles over the next word.
+const CLAUSES: [&str; 12] = [
+    "FROM", "WHERE", "GROUP", "HAVING", "ORDER", "WINDOW", "JOIN", "LEFT", "INNER", "UNION",
+    "LIMIT", "ON",
+];
 
 /// Whether the outermost `SELECT`, or that of any branch of an outermost `UNION`, stands in `streams`.
 fn says_stream(query: &ast::Query, streams: &[Location]) -> bool {
@@ -135,17 +163,18 @@ fn set_says_stream(body: &SetExpr, streams: &[Location]) -> bool {
 /// as written, not as folded.
 fn from_parser(error: &ParserError, cursor: &Cursor<'_>) -> SqlError {
     let message = match error {
-        ParserError::TokenizerError(message) | ParserError::ParserError(message) => message.as_str(),
+        ParserError::TokenizerError(message) | ParserError::ParserError(message) => {
+            message.as_str()
+        }
         ParserError::RecursionLimitExceeded => "nested too deeply",
     };
     let (message, position) = split_position(message);
-    let token = position.and_then(|position| {
-        cursor.rest().iter().find(|token| place(token).start == position)
-    });
-    let end = cursor.rest().last().map_or_else(|| cursor.span(), |last| Span {
-        start: place(last).end,
-        end: place(last).end,
-    });
+    let token = position
+        .and_then(|position| cursor.rest().iter().find(|token| place(token).start == position));
+    let end = cursor.rest().last().map_or_else(
+        || cursor.span(),
+        |last| Span { start: place(last).end, end: place(last).end },
+    );
     let span = token.map_or(end, place);
     let found = match token {
         Some(_) => shorten(cursor.source().slice(span)),

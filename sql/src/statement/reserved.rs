@@ -4,16 +4,8 @@
 //! something else where a name may stand; a test asks the parser about every keyword it knows.
 
 /// Words that are no name unless quoted, upper case, sorted.
-pub(crate) const RESERVED: &[&str] = &[
-    "ALL",
-    "ANALYZE",
-    "AND",
-    "AS",
-    "BETWEEN",
-    "BY",
-    "CASE",
-    "SELECT",
-];
+pub(crate) const RESERVED: &[&str] =
+    &["ALL", "ANALYZE", "AND", "AS", "BETWEEN", "BY", "CASE", "SELECT"];
 
 /// Whether `word` is reserved, in any case.
 pub(crate) fn is_reserved(word: &str) -> bool {
