@@ -2,6 +2,7 @@
 //!
 //! Streaming and batch queries go through here alike, so that both mean the same.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 
 use arrow::datatypes::DataType;
@@ -24,7 +25,9 @@ pub(super) type Lookup<'a> = dyn Fn(&str) -> Result<Arc<dyn TableSource>, SqlErr
 
 /// The logical plan of `query`, not optimised yet.
 pub(super) fn plan(query: &ast::Query, lookup: &Lookup<'_>) -> Result<LogicalPlan, SqlError> {
-    let provider = Provider { options: config(), functions: functions(), lookup };
+    let missing = RefCell::new(None);
+    let provider =
+        Provider { options: config(), functions: functions(), lookup, missing: &missing };
     let options = ParserOptions {
         parse_float_as_decimal: false,
         enable_ident_normalization: false,
@@ -35,7 +38,16 @@ pub(super) fn plan(query: &ast::Query, lookup: &Lookup<'_>) -> Result<LogicalPla
     };
     SqlToRel::new_with_options(&provider, options)
         .sql_statement_to_plan(ast::Statement::Query(Box::new(query.clone())))
-        .map_err(|error| from_datafusion(&error))
+        .map_err(|error| {
+            let converted = from_datafusion(&error);
+            // DataFusion knows the place of a relation that is not there, we know the hint.
+            match missing.take() {
+                Some(SqlError { message, hint, span }) if converted.message == message => {
+                    SqlError { message, hint, span: converted.span.or(span) }
+                }
+                _ => converted,
+            }
+        })
 }
 
 /// `plan`, checked and optimised.
@@ -65,13 +77,19 @@ struct Provider<'a> {
     options: ConfigOptions,
     functions: &'static Functions,
     lookup: &'a Lookup<'a>,
+    /// The last relation that was not found.
+    missing: &'a RefCell<Option<SqlError>>,
 }
 
 impl ContextProvider for Provider<'_> {
     fn get_table_source(&self, name: TableReference) -> DfResult<Arc<dyn TableSource>> {
         match (self.lookup)(name.table()) {
             Ok(source) => Ok(source),
-            Err(error) => plan_err!("{}", error.message),
+            Err(error) => {
+                let message = error.message.clone();
+                self.missing.replace(Some(error));
+                plan_err!("{message}")
+            }
         }
     }
 

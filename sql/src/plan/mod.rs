@@ -16,6 +16,8 @@ mod insert;
 mod logical;
 mod names;
 mod relations;
+#[cfg(test)]
+mod tests;
 mod translate;
 
 use std::collections::{BTreeSet, HashMap};

@@ -1,0 +1,143 @@
+//! Queries as the planner sees them: what runs, what is refused and why.
+
+use super::*;
+use crate::statement::{StatementKind, parse};
+
+/// The picture of the last query of `text`, or the error.
+fn plan(text: &str) -> Result<String, SqlError> {
+    let mut catalog = Catalog::default();
+    let mut query = None;
+    for statement in parse(text)? {
+        if !catalog.apply(&statement)?
+            && let StatementKind::Query(parsed) = statement.kind
+        {
+            query = Some(parsed);
+        }
+    }
+    let planned = match query {
+        Some(query) => stream_query(&catalog, &query)?,
+        None => application(&catalog)?,
+    };
+    Ok(explain(&planned))
+}
+
+const STREAMS: &str = "
+    CREATE STREAM jobs (company_id VARCHAR(16), userid VARCHAR(16), n INTEGER, t TIMESTAMP,
+        WATERMARK FOR t AS t - INTERVAL '5' SECOND) WITH (connector = 'file', path = 'x.csv');
+    CREATE STREAM companies (company_id VARCHAR(16), industry VARCHAR(16))
+        WITH (connector = 'file', path = 'y.csv');
+    CREATE TABLE firms (sym VARCHAR(16), firm VARCHAR(16)) WITH (connector = 'file', path = 'z.csv');
+";
+
+fn planned(query: &str) -> String {
+    plan(&format!("{STREAMS}{query}")).unwrap_or_else(|error| error.render("test.sql", query))
+}
+
+fn refused(query: &str) -> SqlError {
+    plan(&format!("{STREAMS}{query}")).expect_err("the query should be refused")
+}
+
+#[test]
+fn filter_and_project_keep_nothing() {
+    let picture = planned("SELECT STREAM userid, n + 1 AS m FROM jobs WHERE n > 3;");
+    assert!(picture.contains("Filter") && picture.contains("Project"), "{picture}");
+    assert!(!picture.contains("keeps"), "{picture}");
+}
+
+#[test]
+fn star_is_the_declared_columns() {
+    let picture = planned("SELECT STREAM * FROM companies;");
+    assert!(picture.contains("COMPANY_ID") && picture.contains("INDUSTRY"), "{picture}");
+    assert!(!picture.contains("SHARD_ID"), "{picture}");
+}
+
+#[test]
+fn a_step_of_rowtime_is_a_window_the_watermark_frees() {
+    let picture = planned(
+        "SELECT STREAM company_id, COUNT(*) AS c FROM jobs
+         GROUP BY company_id, STEP(jobs.ROWTIME BY INTERVAL '1' MINUTE);",
+    );
+    assert!(picture.contains("WindowAggregate"), "{picture}");
+    assert!(!picture.contains("for ever"), "{picture}");
+}
+
+#[test]
+fn rowtime_goes_through_pumps_so_that_windows_can_follow() {
+    let picture = planned(
+        "CREATE STREAM per_minute (company_id VARCHAR(16), c BIGINT);
+         CREATE PUMP p AS INSERT INTO per_minute SELECT STREAM company_id, COUNT(*) FROM jobs
+           GROUP BY company_id, STEP(jobs.ROWTIME BY INTERVAL '1' MINUTE);
+         SELECT STREAM company_id, SUM(c) AS c FROM per_minute AS m
+           GROUP BY company_id, STEP(m.ROWTIME BY INTERVAL '1' HOUR);",
+    );
+    assert_eq!(picture.matches("WindowAggregate").count(), 2, "{picture}");
+}
+
+#[test]
+fn a_sliding_window_needs_no_order() {
+    let picture = planned(
+        "SELECT STREAM userid, COUNT(*) OVER (PARTITION BY company_id RANGE INTERVAL '1' HOUR
+           PRECEDING) AS c FROM jobs;",
+    );
+    assert!(picture.contains("SlidingWindow"), "{picture}");
+}
+
+#[test]
+fn streams_join_and_tables_are_looked_up() {
+    let join = "SELECT STREAM j.userid, c.industry FROM jobs AS j
+                JOIN companies AS c ON j.company_id = c.company_id;";
+    let picture = planned(join);
+    assert!(picture.contains("HashJoin") && picture.contains("for ever"), "{picture}");
+    let lookup = "SELECT STREAM j.userid, f.firm FROM jobs AS j
+                  LEFT JOIN firms AS f ON j.company_id = f.sym;";
+    assert!(planned(lookup).contains("LookupJoin"));
+}
+
+#[test]
+fn what_is_wrong_is_said_with_its_place_and_a_hint() {
+    let error = refused("SELECT STREAM usrid FROM jobs;");
+    assert!(error.message.contains("USRID"), "{error:?}");
+    assert!(error.span.is_some() && error.hint.is_some(), "{error:?}");
+    let error = refused("SELECT STREAM * FROM job;");
+    assert_eq!(error.hint.as_deref(), Some("did you mean JOBS?"), "{error:?}");
+}
+
+#[test]
+fn what_cannot_run_for_ever_is_refused_with_the_way_out() {
+    for query in [
+        "SELECT STREAM userid FROM jobs LIMIT 3;",
+        "SELECT STREAM userid FROM jobs ORDER BY userid;",
+    ] {
+        let error = refused(query);
+        assert!(error.hint.is_some(), "{query}: {error:?}");
+    }
+}
+
+#[test]
+fn a_pump_must_fit_its_stream() {
+    let error = refused(
+        "CREATE STREAM s (a INTEGER, b INTEGER);
+         CREATE PUMP p AS INSERT INTO s SELECT STREAM n FROM jobs;
+         SELECT STREAM * FROM s;",
+    );
+    assert!(error.message.contains("1 columns but S takes 2"), "{error:?}");
+    let error = refused(
+        "CREATE STREAM s (a INTEGER);
+         CREATE PUMP p AS INSERT INTO s SELECT STREAM userid FROM jobs;
+         SELECT STREAM * FROM s;",
+    );
+    assert!(error.message.contains("cannot be inserted"), "{error:?}");
+}
+
+#[test]
+fn equal_subplans_are_one_node() {
+    let picture = planned(
+        "CREATE SINK a WITH (connector = 'file', path = 'a', format = 'csv') AS
+           SELECT STREAM company_id, COUNT(*) AS c FROM jobs
+           GROUP BY company_id, STEP(jobs.ROWTIME BY INTERVAL '1' MINUTE);
+         CREATE SINK b WITH (connector = 'file', path = 'b', format = 'json') AS
+           SELECT STREAM company_id, COUNT(*) AS c FROM jobs
+           GROUP BY company_id, STEP(jobs.ROWTIME BY INTERVAL '1' MINUTE);",
+    );
+    assert_eq!(picture.matches("WindowAggregate").count(), 1, "{picture}");
+}
