@@ -190,7 +190,8 @@ fn bytes(number: u64) -> String {
 fn elapsed(time: Duration) -> String {
     let seconds = time.as_secs();
     match seconds {
-        0..60 => format!("{}.{} s", seconds, time.subsec_millis() / 100),
+        0 => format!("{} ms", time.as_millis()),
+        1..60 => format!("{}.{} s", seconds, time.subsec_millis() / 100),
         60..3600 => format!("{} min {} s", seconds / 60, seconds % 60),
         _ => format!("{} h {} min", seconds / 3600, seconds % 3600 / 60),
     }

@@ -92,7 +92,7 @@ async fn show(folder: &Path, keep: bool, stop: &Stop) -> Result<(), Failure> {
     let expected = expected_rows();
     session.console_mut().say(&format!(
         "2. A producer writes {} events of 20 companies to it: who signs up, logs in, submits a job.\n\
-         3. Meanwhile the application below joins companies and jobs, from Kinesis to Parquet.\n",
+         3. Meanwhile the application below joins companies and jobs, from Kinesis to Parquet.\n\n",
     FEED.count.unwrap_or_default()))?;
     session.console_mut().say(&statements_of(APPLICATION))?;
     session.console_mut().say("")?;
@@ -109,7 +109,7 @@ async fn show(folder: &Path, keep: bool, stop: &Stop) -> Result<(), Failure> {
 
     session
         .console_mut()
-        .say(&format!("\n4. A query over the files it has written:\n\n{QUERY}\n"))?;
+        .say(&format!("\n4. A query over the files it has written:\n\n{QUERY}\n\n"))?;
     Box::pin(session.converse(QUERY, &Stop::default())).await?;
     let end = if keep {
         format!("\nThe files are in {}.", folder.display())

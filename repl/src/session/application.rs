@@ -16,6 +16,7 @@ use millstream_engine::job::{Job, Progress};
 use millstream_engine::port::{Flush, Sink, SinkReport, Source, Table};
 use millstream_engine::task::OwnedTask;
 use millstream_engine::{Delta, Error, delta};
+use millstream_sql::catalog::UNBOUNDED_STATE;
 use millstream_sql::plan::{self, Planned, QUERY_SINK};
 use millstream_sql::statement::{Query, SinkInput};
 use tokio::sync::mpsc;
@@ -100,8 +101,7 @@ impl Session {
     /// Refuses state that grows for ever, unless it was allowed, ends with the input, or a person is
     /// there to see the warning.
     fn warn_of_growth(&mut self, planned: &Planned) -> Result<(), Failure> {
-        let setting = self.catalog.settings.get("unbounded_state").map(String::as_str);
-        if setting == Some("allow") {
+        if self.growth_is_allowed() {
             return Ok(());
         }
         let growing = planned.dataflow.unbounded_state();
@@ -122,6 +122,12 @@ impl Session {
             self.console.note(&format!("warning: {warning}"));
         }
         Ok(())
+    }
+
+    /// Whether `SET unbounded_state = 'allow'` was said.
+    pub(super) fn growth_is_allowed(&self) -> bool {
+        let setting = self.catalog.settings.get(UNBOUNDED_STATE);
+        setting.is_some_and(|value| value.eq_ignore_ascii_case("allow"))
     }
 
     /// Whether every source of the dataflow ends by itself.
@@ -242,6 +248,9 @@ impl Session {
         }
         let progress = done??;
         printed?;
+        if self.console.terminal && stop.is_asked() && !queries.is_empty() {
+            writeln!(self.console.out)?;
+        }
         for query in queries.values_mut() {
             query.printer.end(self.console.out.as_mut())?;
         }

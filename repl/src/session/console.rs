@@ -20,13 +20,21 @@ pub struct Console {
     pub format: Format,
     /// Whether a running job may draw its status line on `notes`.
     pub status: bool,
+    /// Whether `out` is a terminal, which shows `^C` where the cursor is.
+    pub terminal: bool,
 }
 
 impl Console {
     /// Standard output and standard error of the process.
     pub fn standard(format: Format) -> Self {
-        let status = io::stderr().is_terminal();
-        Self { out: Box::new(io::stdout()), notes: Box::new(io::stderr()), format, status }
+        let (status, terminal) = (io::stderr().is_terminal(), io::stdout().is_terminal());
+        Self {
+            out: Box::new(io::stdout()),
+            notes: Box::new(io::stderr()),
+            format,
+            status,
+            terminal,
+        }
     }
 
     /// Writes a remark.
@@ -41,7 +49,8 @@ impl Console {
     ///
     /// When nobody reads.
     pub fn say(&mut self, text: &str) -> Result<(), Failure> {
-        writeln!(self.out, "{}", text.trim_end())?;
+        let end = if text.ends_with('\n') { "" } else { "\n" };
+        write!(self.out, "{text}{end}")?;
         Ok(self.out.flush()?)
     }
 

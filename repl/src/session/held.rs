@@ -54,6 +54,8 @@ pub(super) enum Kind {
     Table,
     /// Files without a declaration: they have no time, and may be too many to be held as a table.
     Files,
+    /// Nothing: a sink that has written no file yet.
+    Nothing,
 }
 
 /// A stream or table, read when it is scanned.
@@ -77,7 +79,7 @@ impl Held {
         let context = bounded(context);
         let schema = match kind {
             Kind::Stream => def.stream_schema(),
-            Kind::Table | Kind::Files => def.declared_schema(),
+            Kind::Table | Kind::Files | Kind::Nothing => def.declared_schema(),
         };
         from_the_beginning(&mut def);
         Self { def, kind, schema, context, set_aside }
@@ -181,6 +183,7 @@ impl Reading {
         // `COUNT(*)` needs no column at all; a reader needs at least one to count rows by.
         let columns = if self.wanted.is_empty() { vec![0] } else { self.wanted.clone() };
         match self.kind {
+            Kind::Nothing => Ok(futures::stream::empty().boxed()),
             Kind::Table => {
                 let mut table =
                     open_table(&self.def, &columns, &self.context).await.map_err(external)?;

@@ -17,9 +17,9 @@ mod console;
 mod declare;
 mod held;
 mod inspect;
-mod written;
 #[cfg(test)]
 mod tests;
+mod written;
 
 use std::collections::BTreeSet;
 
@@ -89,6 +89,19 @@ impl Session {
     /// Where the session speaks.
     pub fn console_mut(&mut self) -> &mut Console {
         &mut self.console
+    }
+
+    /// The kinds of objects of which there are any, as `SHOW` names them.
+    pub fn declared(&self) -> Vec<&'static str> {
+        let catalog = &self.catalog;
+        let kinds = [
+            ("STREAMS", catalog.streams.is_empty()),
+            ("TABLES", catalog.tables.is_empty()),
+            ("VIEWS", catalog.views.is_empty()),
+            ("PUMPS", catalog.pumps.is_empty()),
+            ("SINKS", catalog.sinks.is_empty()),
+        ];
+        kinds.into_iter().filter(|(_, empty)| !empty).map(|(kind, _)| kind).collect()
     }
 
     /// How far the running job is, or the last one was.

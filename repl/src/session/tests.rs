@@ -67,6 +67,7 @@ impl Bench {
             notes: Box::new(notes.clone()),
             format,
             status: false,
+            terminal: false,
         };
         let session = Session::new(Settings { manner, context, lanes: 2 }, console);
         Self { session, folder, out, notes, clock }
@@ -126,9 +127,9 @@ async fn shipped(application: &str, sink: &str, expected: &str) {
     let text = std::fs::read_to_string(queries().join(application)).unwrap();
     bench.run(&text).await.unwrap();
     let expected = std::fs::read_to_string(queries().join("expected").join(expected)).unwrap();
-    let columns = expected.lines().next().unwrap();
-    let written = bench.answer(&format!("SELECT {columns} FROM {sink};")).await;
-    assert_eq!(sorted(written), sorted(lines(&expected)), "{application} into {sink}");
+    let (columns, expected) = expected.split_once('\n').unwrap();
+    let written = bench.answer(&format!("SELECT {columns} FROM {sink};")).await.split_off(1);
+    assert_eq!(sorted(written), sorted(lines(expected)), "{application} into {sink}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -286,10 +287,22 @@ async fn files_are_queried_by_path_with_their_folders_as_columns() {
     }
     let rows = bench.answer("SELECT k, SUM(n) AS s FROM 'tree' GROUP BY k ORDER BY k;").await;
     assert_eq!(rows, ["K,S", "a,3", "b,4"]);
+    assert_eq!(bench.answer("DESCRIBE 'tree';").await, ["COLUMN,TYPE", "N,BIGINT", "K,VARCHAR"]);
     let count = bench.answer("SELECT COUNT(*) AS c FROM 'tree';").await;
     assert_eq!(count, ["C", "3"]);
     let failure = bench.session.converse("SELECT * FROM 'nix/';", &Stop::default()).await;
     assert!(failure.unwrap_err().text().contains("nix"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sink_that_wrote_nothing_is_an_empty_relation() {
+    let mut bench = Bench::script();
+    bench.file("numbers.csv", "n,word\n1,a\n");
+    let text = "CREATE SINK out WITH (connector = 'file', path = 'out', format = 'csv')
+        AS SELECT STREAM n FROM numbers WHERE n > 1;
+        SELECT COUNT(*) AS c, SUM(n) AS s FROM out;";
+    bench.run(&format!("{NUMBERS}{text}")).await.unwrap();
+    assert_eq!(bench.out.text(), "C,S\n0,\n");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use millstream_connectors::file::infer_schema;
+use millstream_connectors::file::{has_files, infer_schema};
 use millstream_engine::definition::{ColumnDef, RelationDef, Rowtime};
 use millstream_sql::plan;
 
@@ -25,15 +25,23 @@ impl Session {
             Some((sink, _)) => readable(sink)?,
             None => files_at(name),
         };
-        def.columns = self.columns_of_files(&def).await?;
         if self.catalog.sinks.contains_key(name) {
-            // Text has forgotten the types it was made from; the sink has not.
             let known = plan::describe(&self.catalog, name).map_err(|e| self.failure(&e))?;
+            if !has_files(&def, context).await? {
+                let fields = known.fields().iter();
+                def.columns =
+                    fields.map(|f| ColumnDef::new(f.name(), f.data_type().clone())).collect();
+                return Ok(Held::new(def, Kind::Nothing, context, set_aside.clone()));
+            }
+            def.columns = self.columns_of_files(&def).await?;
+            // Text has forgotten the types it was made from; the sink has not.
             for column in &mut def.columns {
                 if let Ok(field) = known.field_with_name(&column.name) {
                     column.data_type = field.data_type().clone();
                 }
             }
+        } else {
+            def.columns = self.columns_of_files(&def).await?;
         }
         Ok(Held::new(def, Kind::Files, context, set_aside.clone()))
     }

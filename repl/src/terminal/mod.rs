@@ -17,7 +17,7 @@ use self::lines::{Line, Lines};
 use crate::cli::JobArgs;
 use crate::commands::{read, runtime, session};
 use crate::failure::Failure;
-use crate::interrupt::Interrupts;
+use crate::interrupt::{Interrupts, Stop};
 use crate::output::Format;
 use crate::session::{Manner, Session};
 
@@ -33,7 +33,8 @@ pub fn converse(format: Format, job: &JobArgs) -> Result<(), Failure> {
     let lines = if person { Lines::editor()? } else { Lines::piped() };
     let runtime = runtime()?;
     let interrupts = runtime.block_on(async { Interrupts::listen() })?;
-    let mut conversation = Conversation { session, lines, runtime, interrupts, person };
+    let mut conversation =
+        Conversation { session, lines, runtime, interrupts, person, stopped: false };
     if person {
         conversation.session.console_mut().say(&greeting())?;
     }
@@ -51,6 +52,8 @@ struct Conversation {
     runtime: tokio::runtime::Runtime,
     interrupts: Interrupts,
     person: bool,
+    /// Whether the last statement was ended by Ctrl-C.
+    stopped: bool,
 }
 
 impl Conversation {
@@ -79,6 +82,9 @@ impl Conversation {
                         self.lines.remember(statement.trim());
                         let done = self.statement(&statement);
                         self.survive(done)?;
+                        if self.stopped && !self.person {
+                            return Ok(());
+                        }
                     }
                 }
             }
@@ -97,15 +103,25 @@ impl Conversation {
         if text.trim().is_empty() {
             return Ok(());
         }
-        let session = &mut self.session;
-        let work = self.interrupts.during(async |stop| session.converse(text, &stop).await);
-        self.runtime.block_on(Box::pin(work))
+        self.carry_out(async |session, stop| session.converse(text, stop).await)
     }
 
     fn run_sinks(&mut self) -> Result<(), Failure> {
-        let session = &mut self.session;
-        let work = self.interrupts.during(async |stop| session.run_sinks(&stop).await);
-        self.runtime.block_on(Box::pin(work))
+        self.carry_out(async |session, stop| session.run_sinks(stop).await)
+    }
+
+    /// Does `work` with a fresh wish to stop that Ctrl-C reaches.
+    fn carry_out(
+        &mut self,
+        work: impl AsyncFnOnce(&mut Session, &Stop) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        let (session, stopped) = (&mut self.session, &mut self.stopped);
+        let done = self.interrupts.during(async |stop| {
+            let done = work(session, &stop).await;
+            *stopped = stop.is_asked();
+            done
+        });
+        self.runtime.block_on(Box::pin(done))
     }
 
     fn command(&mut self, command: &Backslash) -> Result<Next, Failure> {
@@ -114,17 +130,18 @@ impl Conversation {
             Backslash::Help => self.session.console_mut().say(backslash::HELP)?,
             Backslash::Include(file) => {
                 let (name, text) = read(file)?;
-                let session = &mut self.session;
-                let work = self.interrupts.during(async |stop| {
-                    session.run_script(&[(name.as_str(), text.as_str())], &stop).await
-                });
-                self.runtime.block_on(Box::pin(work))?;
+                let texts = [(name.as_str(), text.as_str())];
+                self.carry_out(async |session, stop| session.run_script(&texts, stop).await)?;
             }
             Backslash::Run => self.run_sinks()?,
             Backslash::Describe(name) => self.statement(&format!("DESCRIBE {name}"))?,
             Backslash::List => {
-                for what in ["STREAMS", "TABLES", "VIEWS", "PUMPS", "SINKS"] {
+                let declared = self.session.declared();
+                for what in &declared {
                     self.statement(&format!("SHOW {what}"))?;
+                }
+                if declared.is_empty() {
+                    self.session.console_mut().say("nothing is declared yet; \\? shows how")?;
                 }
             }
             Backslash::Format(format) => self.session.console_mut().format = *format,
