@@ -10,6 +10,7 @@ pub use millstream_engine::fault::ERROR_STREAM;
 
 use crate::error::SqlError;
 use crate::spelling::did_you_mean;
+use crate::stack::with_room;
 use crate::statement::{Create, Name, Pump, Query, SinkInput, Statement, StatementKind};
 use crate::tokens::Folding;
 
@@ -316,7 +317,7 @@ impl Catalog {
 /// The names of the relations of a query, without those it defines itself by `WITH`.
 fn relations_of(query: &ast::Query) -> BTreeSet<String> {
     let mut relations = ReadRelations::default();
-    let ControlFlow::Continue(()) = query.visit(&mut relations);
+    let ControlFlow::Continue(()) = with_room(|| query.visit(&mut relations));
     relations.read.retain(|name| !relations.defined.contains(name));
     relations.read
 }

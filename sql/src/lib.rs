@@ -17,6 +17,7 @@ mod rewrite;
 pub mod rowtime;
 mod source;
 pub mod spelling;
+mod stack;
 pub mod statement;
 mod syntax;
 pub mod tokens;

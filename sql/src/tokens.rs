@@ -27,12 +27,12 @@ pub const IDENTIFIER_CHARS_MAX: usize = 128;
 /// The deepest nesting of parentheses, brackets and `CASE`.
 pub const NESTING_MAX: usize = 128;
 
-/// The most operators between two commas or clauses: the syntax tree is as deep as they are many, and
-/// 2,000 of them overflow the stack of the planner.
-pub const CHAIN_MAX: usize = 1_000;
+/// The most operators of one expression, between two commas or clauses: the syntax tree is as deep as
+/// they are many, and 2,000 of them overflow the stack of the planner.
+pub const CHAIN_MAX: usize = 500;
 
 /// The most joins and set operations of one query: the plan is as deep as they are many.
-pub const RELATIONS_MAX: usize = 256;
+pub const RELATIONS_MAX: usize = 128;
 
 /// How unquoted identifiers are folded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -162,8 +162,26 @@ fn check_names(tokens: &[TokenWithSpan]) -> Result<(), SqlError> {
 #[derive(Default)]
 struct Level {
     is_case: bool,
+    /// Operators since the last comma or clause.
     operators: usize,
+    /// How deep the deepest parenthesis among them is.
+    inner: usize,
+    /// How deep the deepest piece before the last comma or clause is.
+    deepest: usize,
     relations: usize,
+}
+
+impl Level {
+    /// How deep the syntax tree of this level is, at most.
+    fn depth(&self) -> usize {
+        self.deepest.max(self.operators + self.inner)
+    }
+
+    fn next_piece(&mut self) {
+        self.deepest = self.depth();
+        self.operators = 0;
+        self.inner = 0;
+    }
 }
 
 /// Refuses what would make a tree too deep for the code behind.
@@ -173,37 +191,60 @@ fn check_shape(tokens: &[TokenWithSpan]) -> Result<(), SqlError> {
         match &token.token {
             Token::LParen | Token::LBracket | Token::LBrace => levels.push(Level::default()),
             Token::RParen | Token::RBracket | Token::RBrace => {
-                while levels.len() > 1 && levels.pop().is_some_and(|level| level.is_case) {}
+                while close(&mut levels) {}
             }
             Token::SemiColon => levels = vec![Level::default()],
             Token::Word(word) if word.keyword == Keyword::CASE => {
                 levels.push(Level { is_case: true, ..Level::default() });
             }
             Token::Word(word) if word.keyword == Keyword::END => {
-                if levels.len() > 1 && levels.last().is_some_and(|level| level.is_case) {
-                    levels.pop();
+                if levels.last().is_some_and(|level| level.is_case) {
+                    close(&mut levels);
                 }
             }
             other => {
                 if let Some(level) = levels.last_mut() {
-                    count(level, other, first_of(token))?;
+                    count(level, other);
                 }
             }
         }
-        if levels.len() > NESTING_MAX {
-            return Err(SqlError::at(
-                first_of(token),
-                format!("nested more than {NESTING_MAX} deep"),
-            )
-            .with_hint("give the inner queries names with CREATE VIEW or WITH"));
-        }
+        check_levels(&levels, first_of(token))?;
     }
     Ok(())
 }
 
-fn count(level: &mut Level, token: &Token, span: Span) -> Result<(), SqlError> {
+/// Ends the innermost level; returns whether it was a `CASE`, within a parenthesis or none.
+fn close(levels: &mut Vec<Level>) -> bool {
+    if levels.len() < 2 {
+        return false;
+    }
+    let Some(closed) = levels.pop() else { return false };
+    if let Some(level) = levels.last_mut() {
+        level.inner = level.inner.max(closed.depth() + 1);
+    }
+    closed.is_case
+}
+
+fn check_levels(levels: &[Level], span: Span) -> Result<(), SqlError> {
+    if levels.len() > NESTING_MAX {
+        return Err(SqlError::at(span, format!("nested more than {NESTING_MAX} deep"))
+            .with_hint("give the inner queries names with CREATE VIEW or WITH"));
+    }
+    let Some(level) = levels.last() else { return Ok(()) };
+    if level.depth() > CHAIN_MAX {
+        return Err(SqlError::at(span, format!("more than {CHAIN_MAX} operators in one expression"))
+            .with_hint("write IN (…) for a chain of OR, or join a table"));
+    }
+    if level.relations > RELATIONS_MAX {
+        return Err(SqlError::at(span, format!("more than {RELATIONS_MAX} joins or set operations"))
+            .with_hint("split the query with CREATE VIEW, or by pumps into streams"));
+    }
+    Ok(())
+}
+
+fn count(level: &mut Level, token: &Token) {
     match token {
-        Token::Comma => level.operators = 0,
+        Token::Comma => level.next_piece(),
         Token::Word(word) => match word.keyword {
             Keyword::SELECT
             | Keyword::FROM
@@ -214,9 +255,9 @@ fn count(level: &mut Level, token: &Token, span: Span) -> Result<(), SqlError> {
             | Keyword::WHEN
             | Keyword::THEN
             | Keyword::ELSE
-            | Keyword::ON => level.operators = 0,
+            | Keyword::ON => level.next_piece(),
             Keyword::UNION | Keyword::EXCEPT | Keyword::INTERSECT | Keyword::JOIN => {
-                level.operators = 0;
+                level.next_piece();
                 level.relations += 1;
             }
             Keyword::AND
@@ -239,21 +280,6 @@ fn count(level: &mut Level, token: &Token, span: Span) -> Result<(), SqlError> {
         | Token::HexStringLiteral(_) => {}
         _ => level.operators += 1,
     }
-    if level.operators > CHAIN_MAX {
-        return Err(SqlError::at(
-            span,
-            format!("more than {CHAIN_MAX} operators in one expression"),
-        )
-        .with_hint("write IN (…) for a chain of OR, or join a table"));
-    }
-    if level.relations > RELATIONS_MAX {
-        return Err(SqlError::at(
-            span,
-            format!("more than {RELATIONS_MAX} joins or set operations"),
-        )
-        .with_hint("split the query with CREATE VIEW, or by pumps into streams"));
-    }
-    Ok(())
 }
 
 /// The tokens of each statement, without the `;` between them; empty statements are left out.

@@ -12,12 +12,13 @@ use std::ops::ControlFlow;
 use datafusion::sql::sqlparser::ast::{self, Expr, Select, VisitMut, VisitorMut};
 
 use crate::error::SqlError;
+use crate::stack::with_room;
 
 pub use window::ARRIVAL_ORDER;
 
 /// Rewrites a query in place.
 pub(crate) fn query(query: &mut ast::Query) -> Result<(), SqlError> {
-    match query.visit(&mut Rewriter) {
+    match with_room(|| query.visit(&mut Rewriter)) {
         ControlFlow::Break(error) => Err(error),
         ControlFlow::Continue(()) => Ok(()),
     }

@@ -23,6 +23,7 @@ use millstream_engine::definition::ROWTIME;
 
 use crate::error::SqlError;
 use crate::source::span_of;
+use crate::stack::with_room;
 use crate::syntax::call;
 
 use self::from::Source;
@@ -69,7 +70,7 @@ pub fn resolve(
 ) -> Result<ResolvedQuery, SqlError> {
     let mut ast = query.clone();
     let mut names = Names { scope, ctes: Vec::new() };
-    let output = self::query(&mut ast, &mut names, want_rowtime)?;
+    let output = with_room(|| self::query(&mut ast, &mut names, want_rowtime))?;
     Ok(ResolvedQuery { ast, has_rowtime: output.rowtime.is_some() })
 }
 

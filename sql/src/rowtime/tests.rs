@@ -265,3 +265,15 @@ fn resolving_twice_changes_nothing() {
         assert_eq!(once.to_string(), twice.to_string());
     }
 }
+
+#[test]
+fn the_deepest_query_that_is_read_is_resolved() {
+    let chain = " + 1".repeat(crate::tokens::CHAIN_MAX - 10);
+    let grouped = format!("SELECT max(a){chain} AS n FROM s GROUP BY FLOOR(s.ROWTIME TO HOUR)");
+    assert!(resolved(&grouped, true).unwrap().has_rowtime);
+    let deep = crate::tokens::NESTING_MAX - 3;
+    let derived = format!("{}s{}", "SELECT * FROM (".repeat(deep), ")".repeat(deep));
+    assert!(resolved(&derived, true).unwrap().has_rowtime);
+    let unions = format!("SELECT a FROM s{}", " UNION ALL SELECT a FROM u".repeat(100));
+    assert!(resolved(&unions, true).unwrap().has_rowtime);
+}
