@@ -130,7 +130,7 @@ pub struct RunArgs {
 
 const SQL_HELP: &str = "\
 Examples:
-  millstream sql \"SELECT industry, COUNT(*) AS n FROM 'out/company_jobs' GROUP BY industry\"
+  millstream sql \"SELECT industry, COUNT(*) AS n FROM 'out/company_jobs/parquet' GROUP BY industry\"
   millstream sql --format json \"SELECT * FROM 's3://bucket/prefix/' LIMIT 10\"
   millstream sql \"CREATE STREAM s (n INTEGER) WITH (connector = 'file', path = 'in.csv');
                   SELECT STREAM n + 1 AS m FROM s\"";

@@ -251,7 +251,11 @@ impl Session {
         if self.console.terminal && stop.is_asked() && !queries.is_empty() {
             writeln!(self.console.out)?;
         }
-        for query in queries.values_mut() {
+        let several = queries.len() > 1 && self.console.format == Format::Table;
+        for (index, query) in &mut queries {
+            if several && last.replace(*index) != Some(*index) {
+                writeln!(self.console.out, "-- {}", first_line(&query.title))?;
+            }
             query.printer.end(self.console.out.as_mut())?;
         }
         Ok(progress)
