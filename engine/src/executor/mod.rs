@@ -14,7 +14,7 @@ use arrow::array::RecordBatch;
 
 use self::exchange::{Lanes, exchange};
 use self::source::{Arrived, SourceState};
-use crate::dataflow::{Dataflow, NodeId, NodeKind, OperatorSpec};
+use crate::dataflow::{Dataflow, Distribution, NodeId, NodeKind, OperatorSpec};
 use crate::delta::{Delta, total_rows};
 use crate::error::{Error, Result};
 use crate::fault::{BadRow, error_stream_batch};
@@ -323,8 +323,12 @@ impl Executor {
             .enumerate()
             .map(|(number, input)| exchange(&epoch.edges[input.0], &spec.distribution(number)));
         let mut spread: Vec<Lanes> = spread.collect::<Result<_>>()?;
-        let mut work = Vec::with_capacity(self.lanes);
-        for lane in 0..self.lanes {
+        // An operator that wants all rows on the first lane lives there alone.
+        let lives_on_one =
+            (0..node.inputs.len()).all(|number| spec.distribution(number) == Distribution::Single);
+        let lived_on = if lives_on_one { 1 } else { self.lanes };
+        let mut work = Vec::with_capacity(lived_on);
+        for lane in 0..lived_on {
             let of_lane = spread.iter_mut().zip(&inputs).map(|(lanes, watermarks)| Input {
                 deltas: std::mem::take(&mut lanes[lane]),
                 watermarks: watermarks.clone(),
@@ -345,6 +349,7 @@ impl Executor {
             lanes.push(output.deltas);
             bad.extend(output.bad);
         }
+        lanes.resize(self.lanes, Vec::new());
         self.set_aside(id, bad, epoch);
         Ok((lanes, watermarks))
     }

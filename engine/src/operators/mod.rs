@@ -15,6 +15,7 @@ pub mod project;
 mod row_index;
 pub mod sliding_window;
 pub mod union;
+pub mod updating_aggregate;
 pub mod window_aggregate;
 
 use std::fmt;

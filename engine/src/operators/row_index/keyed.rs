@@ -127,7 +127,7 @@ pub(super) fn hash_columns(batch: &RecordBatch, columns: &[usize]) -> Result<Vec
 }
 
 /// Whether two columns hold equal values, row by row.
-pub(super) fn equal_values(
+pub(in crate::operators) fn equal_values(
     left: &ArrayRef,
     right: &ArrayRef,
     nulls: NullEquality,
