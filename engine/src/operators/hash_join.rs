@@ -1,4 +1,4 @@
-//! The inner equi-join of two streams.
+//! The equi-join of two streams, of every type.
 //!
 //! A match may come at any time, so every row of both sides is kept. Only what changes is joined:
 //!
@@ -9,34 +9,51 @@
 //! Each half is probed with its delta alone, so an epoch costs what it brings and what that matches,
 //! not what is kept.
 //!
+//! Where rows come out by whether they match, and not only in pairs, there are two ways to know it:
+//! [`counting`] the matches of each row, or by the [`membership`] of its key.
+//!
 //! Source: Budiu et al., "DBSP: Automatic Incremental View Maintenance", VLDB 2023 (the rule for
 //! bilinear operators).
 
+mod counting;
+mod membership;
+mod pairs;
+mod preserved;
 #[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
 
-use arrow::array::{Int64Array, UInt32Array};
-use arrow::datatypes::SchemaRef;
-use datafusion::common::NullEquality;
+use arrow::datatypes::{Schema, SchemaRef};
+use datafusion::common::{JoinType, NullEquality};
 use datafusion::physical_plan::joins::utils::JoinFilter;
 
+use self::counting::{CountingJoin, Half};
+use self::membership::MembershipJoin;
+use self::pairs::Meeting;
+use self::preserved::{Preserved, Yields};
+use super::consolidate::consolidated;
+use super::join_output::JoinOutput;
 pub use super::join_output::Side;
-use super::join_output::{JoinOutput, Rows};
-use super::row_index::{KeyedRows, Pairs, RowIndex};
+use super::row_index::{KeyedRows, RowIndex};
 use super::{EpochContext, Input, Operator, Output, StateBatch};
 use crate::dataflow::{Distribution, Explanation, OperatorSpec};
-use crate::delta::Delta;
 use crate::error::{Error, Result};
 use crate::watermark::Watermarks;
 
 const LEFT: &str = "left";
 const RIGHT: &str = "right";
 
-/// An inner equi-join of two streams as planned.
+/// An equi-join of two streams as planned.
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own about the plan")]
 pub struct HashJoinSpec {
+    /// What comes out of rows that match and of those that do not.
+    pub join_type: JoinType,
+    /// Whether a left anti join is `NOT IN`: a NULL key on the right bars every row, and a left row
+    /// whose key is NULL comes out only while there is no right row. Then there is one key and no
+    /// residual.
+    pub null_aware: bool,
     /// The key columns of the left input.
     pub left_keys: Vec<usize>,
     /// The key columns of the right input, of the same types.
@@ -45,7 +62,11 @@ pub struct HashJoinSpec {
     pub null_equals_null: bool,
     /// What must hold of a pair beside the equality of its keys.
     pub residual: Option<JoinFilter>,
-    /// Where each output column comes from.
+    /// Where each output column comes from; of a semi, anti or mark join, the side that comes out. The
+    /// mark is no part of it: it is the last column of the schema.
+    ///
+    /// What comes out is net by whole rows: with columns left out, rows that differ in those alone may
+    /// come and go in one epoch.
     pub output: Vec<(Side, usize)>,
     /// The columns of the left input.
     pub left_schema: SchemaRef,
@@ -53,8 +74,145 @@ pub struct HashJoinSpec {
     pub right_schema: SchemaRef,
     /// The columns of the output.
     pub schema: SchemaRef,
-    /// Whether either input can retract rows; then so can the output.
+    /// Whether either input can retract rows.
     pub updating: bool,
+}
+
+impl HashJoinSpec {
+    /// Whether the output can retract rows, and so carries weights.
+    pub fn is_updating(&self) -> bool {
+        match self.join_type {
+            JoinType::Inner | JoinType::LeftSemi | JoinType::RightSemi => self.updating,
+            JoinType::Left
+            | JoinType::Right
+            | JoinType::Full
+            | JoinType::LeftAnti
+            | JoinType::RightAnti
+            | JoinType::LeftMark
+            | JoinType::RightMark => true,
+        }
+    }
+
+    /// Whether what comes out is pairs (of an outer join, beside rows alone); else it is rows of one
+    /// side.
+    fn pairs_come_out(&self) -> bool {
+        matches!(
+            self.join_type,
+            JoinType::Inner | JoinType::Left | JoinType::Right | JoinType::Full
+        )
+    }
+
+    fn by_membership(&self) -> bool {
+        !self.pairs_come_out() && self.residual.is_none()
+    }
+
+    fn nulls(&self) -> NullEquality {
+        // To a null-aware join a NULL is a key as well; what it does is not left to comparing it.
+        if self.null_equals_null || self.null_aware {
+            NullEquality::NullEqualsNull
+        } else {
+            NullEquality::NullEqualsNothing
+        }
+    }
+
+    fn side(&self, side: Side) -> (&SchemaRef, &Vec<usize>) {
+        match side {
+            Side::Left => (&self.left_schema, &self.left_keys),
+            Side::Right => (&self.right_schema, &self.right_keys),
+        }
+    }
+
+    fn index(&self, side: Side) -> RowIndex {
+        let (schema, keys) = self.side(side);
+        RowIndex::new(Arc::clone(schema), keys.clone(), self.nulls(), self.updating)
+    }
+
+    fn preserved(&self, side: Side) -> Option<Preserved> {
+        Some(Preserved {
+            side,
+            yields: Yields::of(self.join_type, side)?,
+            other: Arc::clone(self.side(side.other()).0),
+            updating: self.is_updating(),
+            only_unmatched_kept: !self.updating && !self.pairs_come_out(),
+        })
+    }
+
+    fn join_output(&self) -> JoinOutput {
+        JoinOutput {
+            columns: self.output.clone(),
+            residual: self.residual.clone(),
+            schema: Arc::clone(&self.schema),
+        }
+    }
+
+    fn check(&self) -> Result<()> {
+        if self.left_keys.is_empty() || self.left_keys.len() != self.right_keys.len() {
+            return Err(Error::bug("a join needs as many keys on the left as on the right"));
+        }
+        let mark = usize::from(matches!(self.join_type, JoinType::LeftMark | JoinType::RightMark));
+        if self.output.len() + mark != self.schema.fields().len() {
+            return Err(Error::bug("the columns of a join do not match its schema"));
+        }
+        let of_the_other = |from: &(Side, usize)| Yields::of(self.join_type, from.0).is_none();
+        if !self.pairs_come_out() && self.output.iter().any(of_the_other) {
+            return Err(Error::bug("a join by existence has columns of one side only"));
+        }
+        let not_in = self.join_type == JoinType::LeftAnti
+            && self.left_keys.len() == 1
+            && self.residual.is_none();
+        if self.null_aware && !not_in {
+            return Err(Error::bug("a null-aware join is an anti join by one key alone"));
+        }
+        Ok(())
+    }
+
+    fn counting(&self) -> CountingJoin {
+        let half = |side: Side| {
+            let (_, keys) = self.side(side);
+            let preserved = self.preserved(side);
+            let index = self.index(side);
+            let index = if preserved.is_some() { index.counting_matches() } else { index };
+            Half { side, index, keys: keys.clone(), preserved }
+        };
+        CountingJoin {
+            left: half(Side::Left),
+            right: half(Side::Right),
+            output: self.join_output(),
+            nulls: self.nulls(),
+            pairs_come_out: self.pairs_come_out(),
+            counted: true,
+        }
+    }
+
+    fn membership(&self, preserved: Preserved) -> Result<MembershipJoin> {
+        let (_, row_keys) = self.side(preserved.side);
+        let (other, key_columns) = self.side(preserved.side.other());
+        let key_schema = other.project(key_columns)?;
+        // What a file says of its columns is not relied on: a NULL key is looked up too.
+        let fields = key_schema.fields().iter().map(|field| field.as_ref().clone());
+        let fields: Vec<_> = fields.map(|field| field.with_nullable(true)).collect();
+        let key_schema = Arc::new(Schema::new(fields));
+        let all = (0..key_columns.len()).collect();
+        Ok(MembershipJoin {
+            rows: self.index(preserved.side),
+            row_keys: row_keys.clone(),
+            keys: RowIndex::new(Arc::clone(&key_schema), all, self.nulls(), true),
+            key_columns: key_columns.clone(),
+            key_schema,
+            nulls: self.nulls(),
+            null_aware: self.null_aware,
+            output: self.join_output(),
+            preserved,
+        })
+    }
+
+    fn keeps(&self) -> &'static str {
+        match (self.by_membership(), self.updating) {
+            (false, _) => "every row of both sides",
+            (true, true) => "every row of one side and the distinct keys of the other",
+            (true, false) => "the rows without a match and the distinct keys of the other side",
+        }
+    }
 }
 
 impl OperatorSpec for HashJoinSpec {
@@ -67,13 +225,23 @@ impl OperatorSpec for HashJoinSpec {
         let right = self.right_keys.iter().map(|key| self.right_schema.field(*key).name());
         let keys = left.zip(right).map(|(left, right)| format!("{left} = {right}"));
         let mut detail = format!("on=[{}]", keys.collect::<Vec<_>>().join(", "));
+        if self.join_type != JoinType::Inner {
+            detail.insert_str(0, &format!("{} ", kind(self.join_type)));
+        }
+        if self.null_aware {
+            detail.insert_str(0, "null-aware ");
+        }
         if let Some(residual) = &self.residual {
             detail.push_str(&format!(" where={residual}"));
         }
-        Explanation { detail, keeps: "every row of both sides".into(), freed_by: String::new() }
+        Explanation { detail, keeps: self.keeps().into(), freed_by: String::new() }
     }
 
     fn distribution(&self, input: usize) -> Distribution {
+        if self.null_aware {
+            // One NULL, or one row at all, matters to every row.
+            return Distribution::Single;
+        }
         Distribution::Hash(if input == 0 { &self.left_keys } else { &self.right_keys }.clone())
     }
 
@@ -83,33 +251,38 @@ impl OperatorSpec for HashJoinSpec {
     }
 
     fn build(&self) -> Result<Box<dyn Operator>> {
-        if self.left_keys.is_empty() || self.left_keys.len() != self.right_keys.len() {
-            return Err(Error::bug("a join needs as many keys on the left as on the right"));
+        self.check()?;
+        if self.join_type != JoinType::Inner {
+            let preserved = self.preserved(Side::Left).or_else(|| self.preserved(Side::Right));
+            return Ok(match preserved.filter(|_| self.by_membership()) {
+                Some(preserved) => Box::new(self.membership(preserved)?),
+                None => Box::new(self.counting()),
+            });
         }
-        if self.output.len() != self.schema.fields().len() {
-            return Err(Error::bug("the columns of a join do not match its schema"));
-        }
-        let nulls = if self.null_equals_null {
-            NullEquality::NullEqualsNull
-        } else {
-            NullEquality::NullEqualsNothing
-        };
-        let index = |schema: &SchemaRef, keys: &[usize]| {
-            let schema = Arc::clone(schema);
-            RowIndex::new(schema, keys.to_vec(), nulls, self.updating)
-        };
         Ok(Box::new(HashJoin {
-            left: index(&self.left_schema, &self.left_keys),
-            right: index(&self.right_schema, &self.right_keys),
+            left: self.index(Side::Left),
+            right: self.index(Side::Right),
             left_keys: self.left_keys.clone(),
             right_keys: self.right_keys.clone(),
-            output: JoinOutput {
-                columns: self.output.clone(),
-                residual: self.residual.clone(),
-                schema: Arc::clone(&self.schema),
-            },
+            output: self.join_output(),
             updating: self.updating,
         }))
+    }
+}
+
+/// The name of a type, as in `EXPLAIN`.
+fn kind(join: JoinType) -> &'static str {
+    match join {
+        JoinType::Inner => "inner",
+        JoinType::Left => "left",
+        JoinType::Right => "right",
+        JoinType::Full => "full",
+        JoinType::LeftSemi => "left semi",
+        JoinType::RightSemi => "right semi",
+        JoinType::LeftAnti => "left anti",
+        JoinType::RightAnti => "right anti",
+        JoinType::LeftMark => "left mark",
+        JoinType::RightMark => "right mark",
     }
 }
 
@@ -136,48 +309,12 @@ impl HashJoin {
             Side::Left => (&self.left_keys, &self.right),
             Side::Right => (&self.right_keys, &self.left),
         };
+        let (updating, pairs_come_out) = (self.updating, true);
+        let meeting = Meeting { cx, output: &self.output, side, keys, pairs_come_out, updating };
         let mut cursor = RowIndex::start();
-        while let Some(mut pairs) = kept.matches(rows, keys, &mut cursor)? {
-            if pairs.len() > 0 && self.output.residual.is_some() {
-                let (probe, found) = sides(rows, kept, &pairs);
-                let verdict = self.output.judge(
-                    cx,
-                    in_order(side, &probe, &found),
-                    pairs.len(),
-                    &mut output.bad,
-                )?;
-                if let Some(verdict) = verdict {
-                    pairs.retain(&verdict.holds);
-                }
-            }
-            if pairs.len() == 0 {
-                continue;
-            }
-            let (probe, found) = sides(rows, kept, &pairs);
-            let batch = self.output.batch(in_order(side, &probe, &found), pairs.len())?;
-            let weights = self.updating.then(|| weights(rows, kept, &pairs));
-            output.deltas.push(Delta { batch, weights });
-        }
+        while meeting.next(rows, kept, &mut cursor, output)?.is_some() {}
         Ok(())
     }
-}
-
-fn sides<'a>(rows: &'a KeyedRows, kept: &'a RowIndex, pairs: &Pairs) -> (Rows<'a>, Rows<'a>) {
-    let probe = Rows::Probe(&rows.batch, UInt32Array::from(pairs.probe.clone()));
-    (probe, Rows::Kept(kept.pick(&pairs.kept)))
-}
-
-fn in_order<'a, T>(side: Side, probe: &'a T, found: &'a T) -> (&'a T, &'a T) {
-    match side {
-        Side::Left => (probe, found),
-        Side::Right => (found, probe),
-    }
-}
-
-/// The product of the weights of each pair.
-fn weights(rows: &KeyedRows, kept: &RowIndex, pairs: &Pairs) -> Int64Array {
-    let pairs = pairs.probe.iter().zip(&pairs.kept);
-    pairs.map(|(probe, row)| rows.weight(*probe as usize) * kept.weight(*row)).collect()
 }
 
 impl Operator for HashJoin {
@@ -195,6 +332,9 @@ impl Operator for HashJoin {
             let rows = self.left.keyed(delta)?;
             self.probe(cx, Side::Left, &rows, &mut output)?;
             self.left.apply(&rows)?;
+        }
+        if self.updating {
+            output.deltas = consolidated(output.deltas)?;
         }
         Ok(output)
     }

@@ -1,5 +1,7 @@
 //! The output of a join: from pairs of rows to batches, through the condition beside the keys.
 
+use std::sync::Arc;
+
 use arrow::array::{
     ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, RecordBatchOptions, UInt32Array,
     new_null_array,
@@ -24,6 +26,16 @@ pub enum Side {
     Left,
     /// The second input.
     Right,
+}
+
+impl Side {
+    /// The other one.
+    pub(super) fn other(self) -> Self {
+        match self {
+            Self::Left => Self::Right,
+            Self::Right => Self::Left,
+        }
+    }
 }
 
 /// How a join makes its output.
@@ -110,6 +122,30 @@ impl JoinOutput {
         let failed = (0..pairs).filter(|pair| !bit_util::get_bit(&judged, *pair)).collect();
         let holds = arrow::buffer::BooleanBuffer::new(holds.into(), 0, pairs);
         Ok(Some(Verdict { holds: BooleanArray::new(holds, None), failed }))
+    }
+
+    /// The output rows of rows that come out alone: with NULLs for the columns of the other side, and
+    /// with their mark at the end where there is one.
+    pub(super) fn unpaired(
+        &self,
+        side: Side,
+        rows: &RecordBatch,
+        other: &SchemaRef,
+        mark: Option<bool>,
+    ) -> Result<RecordBatch> {
+        let count = rows.num_rows();
+        let column = |(from, column): &(Side, usize)| {
+            if *from == side {
+                return ArrayRef::clone(rows.column(*column));
+            }
+            new_null_array(other.field(*column).data_type(), count)
+        };
+        let mut columns: Vec<ArrayRef> = self.columns.iter().map(column).collect();
+        if let Some(mark) = mark {
+            columns.push(Arc::new(BooleanArray::from(vec![mark; count])));
+        }
+        let options = RecordBatchOptions::new().with_row_count(Some(count));
+        Ok(RecordBatch::try_new_with_options(SchemaRef::clone(&self.schema), columns, &options)?)
     }
 
     /// The output rows of pairs.

@@ -4,6 +4,7 @@
 //! operator returns for the sum of its inputs (restricted, for windows, to those the watermark has
 //! closed).
 
+mod consolidate;
 pub mod filter;
 pub mod hash_join;
 mod isolate;

@@ -17,6 +17,7 @@
 //! Invariant: the rows linked in chains, with their weights, are the sum of all deltas applied.
 
 mod changes;
+mod find;
 mod keyed;
 mod snapshot;
 #[cfg(test)]
@@ -89,6 +90,9 @@ pub(super) struct RowIndex {
     older: Vec<u32>,
     /// `None` where rows are only added.
     changes: Option<Changes>,
+    /// For each row the weight of the rows of another index that match it, where an operator counts
+    /// them.
+    matched: Option<Vec<i64>>,
     /// Rows below this number are in a snapshot.
     saved: u32,
     /// Rows copied by joining and reclaiming, for the test that it stays in proportion.
@@ -158,9 +162,45 @@ impl RowIndex {
             heads: HashTable::new(),
             older: Vec::new(),
             changes: changes.then(Changes::default),
+            matched: None,
             saved: 0,
             rows_copied: 0,
         }
+    }
+
+    /// An empty index of the same kind.
+    pub(super) fn emptied(&self) -> Self {
+        let schema = SchemaRef::clone(&self.schema);
+        Self::new(schema, self.keys.clone(), self.nulls, self.changes.is_some())
+    }
+
+    /// The same index with a place for the weight of each row's matches.
+    pub(super) fn counting_matches(self) -> Self {
+        Self { matched: Some(Vec::new()), ..self }
+    }
+
+    /// Adds `weight` to the matches of a row. Returns whether it begins or ceases to have any.
+    pub(super) fn add_match(&mut self, row: u32, weight: i64) -> bool {
+        let Some(matched) = &mut self.matched else { return false };
+        let matched = &mut matched[row as usize];
+        let before = *matched > 0;
+        *matched += weight;
+        before != (*matched > 0)
+    }
+
+    /// Sets the weights of the matches of all rows, by their number.
+    pub(super) fn set_matched(&mut self, matched: Vec<i64>) {
+        self.matched = Some(matched);
+    }
+
+    /// How many row numbers there are.
+    pub(super) fn numbers(&self) -> usize {
+        self.older.len()
+    }
+
+    /// The weight of the matches of a row.
+    pub(super) fn matched(&self, row: u32) -> i64 {
+        self.matched.as_ref().map_or(0, |matched| matched[row as usize])
     }
 
     /// Hashes `delta` by this index's keys, leaving out rows that can never match.
@@ -190,7 +230,8 @@ impl RowIndex {
         self.reclaim()
     }
 
-    fn append(&mut self, rows: &KeyedRows) -> Result<()> {
+    /// Adds rows as they are, whatever the signs of their weights.
+    pub(super) fn append(&mut self, rows: &KeyedRows) -> Result<()> {
         if rows.len() == 0 {
             return Ok(());
         }
@@ -221,6 +262,12 @@ impl RowIndex {
             changes.weights.extend(weights);
             let columns: Vec<usize> = (0..rows.batch.num_columns()).collect();
             changes.row_hashes.extend(hash_columns(&rows.batch, &columns)?);
+        }
+        if let Some(matched) = &mut self.matched {
+            match &rows.matched {
+                Some(known) => matched.extend_from_slice(known.values()),
+                None => matched.resize(next as usize, 0),
+            }
         }
         let batch = compact(&rows.batch)?;
         let bytes = batch.get_array_memory_size();
@@ -261,22 +308,33 @@ impl RowIndex {
         }
         let mut pairs = self.candidates(probe, cursor);
         if pairs.len() > 0 {
-            let rows = UInt32Array::from(pairs.probe.clone());
-            let kept = self.pick(&pairs.kept);
-            let mut all: Option<BooleanArray> = None;
-            for (probe_key, own_key) in keys.iter().zip(&self.keys) {
-                let left = take(probe.batch.column(*probe_key), &rows, None)?;
-                let equal = equal_values(&left, &kept.column(*own_key)?, self.nulls)?;
-                all = Some(match all {
-                    Some(all) => and_kleene(&all, &equal)?,
-                    None => equal,
-                });
-            }
+            let all = self.equal_keys(probe, keys, &pairs)?;
             if let Some(all) = all.filter(|all| all.true_count() < all.len()) {
                 pairs.retain(&all);
             }
         }
         Ok(Some(pairs))
+    }
+
+    /// Whether the keys of each pair are equal; `None` where there are no keys.
+    fn equal_keys(
+        &self,
+        probe: &KeyedRows,
+        keys: &[usize],
+        pairs: &Pairs,
+    ) -> Result<Option<BooleanArray>> {
+        let rows = UInt32Array::from(pairs.probe.clone());
+        let kept = self.pick(&pairs.kept);
+        let mut all: Option<BooleanArray> = None;
+        for (probe_key, own_key) in keys.iter().zip(&self.keys) {
+            let left = take(probe.batch.column(*probe_key), &rows, None)?;
+            let equal = equal_values(&left, &kept.column(*own_key)?, self.nulls)?;
+            all = Some(match all {
+                Some(all) => and_kleene(&all, &equal)?,
+                None => equal,
+            });
+        }
+        Ok(all)
     }
 
     /// The next pairs whose hashes are equal, a bounded number.
@@ -348,8 +406,14 @@ impl RowIndex {
         segments.sum::<usize>()
             + self.heads.allocation_size()
             + self.older.capacity() * size_of::<u32>()
+            + self.matched.as_ref().map_or(0, |matched| matched.capacity() * size_of::<i64>())
             + changes
     }
+}
+
+/// The rows of a batch, as row numbers count them.
+fn count(batch: &RecordBatch) -> u32 {
+    u32::try_from(batch.num_rows()).unwrap_or(NONE)
 }
 
 /// Kept rows chosen for output.

@@ -1,8 +1,10 @@
 //! Joins of random changelogs, cut into random epochs, against batch SQL and a product of Z-sets.
 
+mod types;
+
 use std::collections::BTreeMap;
 
-use arrow::array::{ArrayRef, AsArray, RecordBatch, StringArray};
+use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Int64Type, Schema};
 use datafusion::logical_expr::Operator as Compare;
 use datafusion::physical_expr::PhysicalExpr;
@@ -10,6 +12,7 @@ use datafusion::physical_expr::expressions::{BinaryExpr, Column};
 use proptest::prelude::*;
 
 use super::*;
+use crate::delta::Delta;
 use crate::operators::oracle::{
     Fate, Multiset, Restarted, batch_sql, cases, changed, epoch, fates, integrate, multiset,
 };
@@ -55,6 +58,8 @@ fn condition(operator: Compare) -> JoinFilter {
 fn spec(nulls: NullEquality, residual: Option<JoinFilter>, updating: bool) -> HashJoinSpec {
     let field = |name: &str, data_type| Field::new(name, data_type, true);
     HashJoinSpec {
+        join_type: JoinType::Inner,
+        null_aware: false,
         left_keys: vec![0, 1],
         right_keys: vec![0, 1],
         null_equals_null: nulls == NullEquality::NullEqualsNull,

@@ -4,7 +4,6 @@
 
 use arrow::array::{BooleanArray, Int64Array, RecordBatch, UInt32Array};
 use arrow::compute::take;
-use arrow::datatypes::SchemaRef;
 use datafusion::common::NullEquality;
 use hashbrown::{HashMap, HashTable};
 
@@ -94,10 +93,7 @@ impl RowIndex {
         }
         self.cancel_pairs(pairs, cancelling, changes)?;
         if !cancelling.saved.is_empty() {
-            let picked = self.pick(&cancelling.saved);
-            let columns = (0..self.schema.fields().len()).map(|column| picked.column(column));
-            let columns = columns.collect::<Result<_>>()?;
-            let batch = RecordBatch::try_new(SchemaRef::clone(&self.schema), columns)?;
+            let batch = self.rows_of(&cancelling.saved)?;
             changes.taken_back.push((batch, std::mem::take(&mut cancelling.saved_amounts)));
         }
         keys.iter().for_each(|hash| self.unlink_dead(*hash, &changes.weights));
@@ -154,7 +150,7 @@ impl RowIndex {
     }
 
     /// Takes the dead rows out of the chain of `hash`.
-    fn unlink_dead(&mut self, hash: u64, weights: &[i64]) {
+    pub(super) fn unlink_dead(&mut self, hash: u64, weights: &[i64]) {
         let Ok(mut head) = self.heads.find_entry(hash, |head| head.hash == hash) else { return };
         let mut newest = NONE;
         let mut last_alive = NONE;
@@ -189,12 +185,16 @@ impl RowIndex {
         let saved = changes.weights[..self.saved as usize].iter().filter(|w| **w != 0).count();
         self.heads = HashTable::new();
         self.older = Vec::new();
+        let matched = self.matched.as_mut().map(std::mem::take);
         for Segment { first, batch, .. } in segments {
             let weights = &changes.weights[first as usize..first as usize + batch.num_rows()];
             let weights = Int64Array::from(weights.to_vec());
             let alive: BooleanArray = weights.values().iter().map(|w| Some(*w != 0)).collect();
             let hashes = hash_columns(&batch, &self.keys)?;
-            let rows = KeyedRows { batch, weights: Some(weights), hashes, unmatched: None };
+            let numbers = first as usize..first as usize + batch.num_rows();
+            let matched = matched.as_ref().map(|matched| matched[numbers].to_vec().into());
+            let weights = Some(weights);
+            let rows = KeyedRows { batch, weights, hashes, unmatched: None, matched };
             let rows = rows.filtered(&alive)?;
             self.rows_copied += rows.len() as u64;
             self.append(&rows)?;

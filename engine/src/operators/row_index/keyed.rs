@@ -27,6 +27,8 @@ pub(in crate::operators) struct KeyedRows {
     pub(super) hashes: Vec<u64>,
     /// Rows whose key has a NULL that equals nothing, if there are any: they match no row.
     pub(super) unmatched: Option<BooleanArray>,
+    /// The weight of what each row matches, where that is counted.
+    pub(super) matched: Option<Int64Array>,
 }
 
 impl KeyedRows {
@@ -48,28 +50,49 @@ impl KeyedRows {
                 });
             }
         }
-        Ok(Self { batch, weights, hashes, unmatched })
+        Ok(Self { batch, weights, hashes, unmatched, matched: None })
     }
 
     /// Without the rows that match nothing.
     pub(in crate::operators) fn matchable(self) -> Result<Self> {
-        let Some(unmatched) = &self.unmatched else { return Ok(self) };
-        let keep = not(unmatched)?;
-        let mut rows = self.filtered(&keep)?;
-        rows.unmatched = None;
-        Ok(rows)
+        Ok(self.only_matchable()?.unwrap_or(self))
     }
 
-    pub(super) fn filtered(&self, keep: &BooleanArray) -> Result<Self> {
-        let weights = self.weights.as_ref().map(|weights| filter(weights, keep)).transpose()?;
+    /// The same rows with these weights.
+    pub(in crate::operators) fn with_weights(self, weights: Int64Array) -> Self {
+        Self { weights: Some(weights), ..self }
+    }
+
+    /// The same rows with the weights of what they match.
+    pub(in crate::operators) fn with_matched(self, matched: Int64Array) -> Self {
+        Self { matched: Some(matched), ..self }
+    }
+
+    /// The rows that can match; `None` where all can.
+    pub(in crate::operators) fn only_matchable(&self) -> Result<Option<Self>> {
+        self.unmatched.as_ref().map(|unmatched| self.filtered(&not(unmatched)?)).transpose()
+    }
+
+    /// The same rows, of which only those that `mask` is true for match anything.
+    pub(in crate::operators) fn matching_only(self, mask: &BooleanArray) -> Result<Self> {
+        Ok(Self { unmatched: Some(not(mask)?), ..self })
+    }
+
+    /// The rows that `keep` is true for, all of which may match.
+    pub(in crate::operators) fn filtered(&self, keep: &BooleanArray) -> Result<Self> {
+        let of = |numbers: &Option<Int64Array>| -> Result<Option<Int64Array>> {
+            let kept = numbers.as_ref().map(|numbers| filter(numbers, keep)).transpose()?;
+            Ok(kept.map(|numbers| numbers.as_primitive().clone()))
+        };
         let mut kept = keep.values().iter();
         let mut hashes = self.hashes.clone();
         hashes.retain(|_| kept.next().unwrap_or(false));
         Ok(Self {
             batch: filter_record_batch(&self.batch, keep)?,
-            weights: weights.map(|weights| weights.as_primitive().clone()),
+            weights: of(&self.weights)?,
             hashes,
             unmatched: None,
+            matched: of(&self.matched)?,
         })
     }
 
@@ -104,12 +127,25 @@ impl KeyedRows {
             weights: Some(weights.into()),
             hashes: self.hashes.clone(),
             unmatched: None,
+            matched: self.matched.clone(),
         };
         Ok((all.filtered(&keep.into())?, row_hashes))
     }
 
+    /// Equal rows as one, with the sum of their weights, unless that is 0.
+    pub(in crate::operators) fn net(&self) -> Result<Self> {
+        let (rows, _) = self.consolidated()?;
+        let stays: BooleanArray = (0..rows.len()).map(|row| Some(rows.weight(row) != 0)).collect();
+        if stays.true_count() == rows.len() { Ok(rows) } else { rows.filtered(&stays) }
+    }
+
     pub(in crate::operators) fn len(&self) -> usize {
         self.hashes.len()
+    }
+
+    /// Whether the key of a row has a NULL that equals nothing.
+    pub(in crate::operators) fn matches_nothing(&self, row: usize) -> bool {
+        self.unmatched.as_ref().is_some_and(|unmatched| unmatched.value(row))
     }
 
     /// The weight of a row.

@@ -8,7 +8,7 @@ use arrow::array::{AsArray, BooleanArray, Int64Array, RecordBatch};
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::{DataType, Field, Int64Type, Schema};
 
-use super::{NONE, RowIndex};
+use super::{KeyedRows, NONE, RowIndex};
 use crate::delta::Delta;
 use crate::error::{Error, Result};
 
@@ -47,6 +47,23 @@ impl RowIndex {
 
     /// Adds what a snapshot holds.
     pub(in crate::operators) fn restore(&mut self, rows: &RecordBatch) -> Result<()> {
+        let rows = self.restored(rows)?;
+        self.apply(&rows)?;
+        self.all_saved();
+        Ok(())
+    }
+
+    /// Adds what a snapshot holds to an index of keys, as [`RowIndex::merge`] does.
+    pub(in crate::operators) fn restore_keys(&mut self, rows: &RecordBatch) -> Result<()> {
+        let rows = self.restored(rows)?.net()?;
+        let keys = self.keys.clone();
+        let found = self.find(&rows, &keys)?;
+        self.merge(&rows, &found)?;
+        self.all_saved();
+        Ok(())
+    }
+
+    fn restored(&self, rows: &RecordBatch) -> Result<KeyedRows> {
         let not_ours = || Error::bug("not the state of an index of rows");
         let columns = self.schema.fields().len();
         if rows.num_columns() != columns + 1 {
@@ -56,13 +73,14 @@ impl RowIndex {
         let weights = Some(weights.ok_or_else(not_ours)?.clone());
         let columns = rows.columns()[..columns].to_vec();
         let batch = RecordBatch::try_new(Arc::clone(&self.schema), columns)?;
-        let rows = self.keyed(Delta { batch, weights })?;
-        self.apply(&rows)?;
+        self.keyed(Delta { batch, weights })
+    }
+
+    fn all_saved(&mut self) {
         self.saved = u32::try_from(self.older.len()).unwrap_or(NONE);
         if let Some(changes) = &mut self.changes {
             changes.taken_back.clear();
         }
-        Ok(())
     }
 }
 

@@ -32,7 +32,7 @@ impl Translator<'_> {
         let left = self.half(&join.left, join.on.iter().map(|(left, _)| left))?;
         let right = self.half(&join.right, join.on.iter().map(|(_, right)| right))?;
         match (self.is_table(left.node), self.is_table(right.node), join.join_type) {
-            (false, false, JoinType::Inner) => self.stream_join(join, left, right),
+            (false, false, _) => self.stream_join(join, left, right),
             (false, true, JoinType::Inner) => self.lookup(join, left, right, LookupKind::Inner),
             (false, true, JoinType::Left) => self.lookup(join, left, right, LookupKind::Left),
             (true, false, JoinType::Inner) => self.lookup(join, left, right, LookupKind::Inner),
@@ -41,7 +41,7 @@ impl Translator<'_> {
                 .with_hint("ask once instead: SELECT without STREAM")),
             (_, _, other) => {
                 Err(SqlError::new(format!("{other} JOIN cannot run continuously here"))
-                    .with_hint("streams join streams by JOIN, and tables by JOIN or LEFT JOIN"))
+                    .with_hint("a stream joins a table by JOIN or LEFT JOIN"))
             }
         }
     }
@@ -66,12 +66,25 @@ impl Translator<'_> {
     }
 
     fn stream_join(&mut self, join: &Join, left: Half, right: Half) -> Result<NodeId, SqlError> {
+        if join.null_aware && (join.filter.is_some() || left.keys.len() != 1) {
+            return Err(SqlError::new("NOT IN with a further condition cannot run continuously")
+                .with_hint("write NOT EXISTS (SELECT 1 FROM … WHERE …) instead"));
+        }
         let updating = [left.node, right.node].iter().any(|id| self.dataflow.node(*id).updating);
         let schema = Arc::new(join.schema.as_arrow().clone());
         let residual = join.filter.as_ref().map(|filter| residual(filter, join, false));
-        let from_left = (0..left.width).map(|column| (Side::Left, column));
-        let from_right = (0..right.width).map(|column| (Side::Right, column));
+        let (from_left, from_right) = match join.join_type {
+            JoinType::LeftSemi | JoinType::LeftAnti | JoinType::LeftMark => (left.width, 0),
+            JoinType::RightSemi | JoinType::RightAnti | JoinType::RightMark => (0, right.width),
+            JoinType::Inner | JoinType::Left | JoinType::Right | JoinType::Full => {
+                (left.width, right.width)
+            }
+        };
+        let from_left = (0..from_left).map(|column| (Side::Left, column));
+        let from_right = (0..from_right).map(|column| (Side::Right, column));
         let spec = HashJoinSpec {
+            join_type: join.join_type,
+            null_aware: join.null_aware,
             left_keys: left.keys,
             right_keys: right.keys,
             null_equals_null: join.null_equality == NullEquality::NullEqualsNull,
@@ -82,6 +95,7 @@ impl Translator<'_> {
             schema: Arc::clone(&schema),
             updating,
         };
+        let updating = spec.is_updating();
         Ok(self.operator(schema, updating, vec![left.node, right.node], spec))
     }
 
