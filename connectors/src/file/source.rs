@@ -28,6 +28,10 @@ const LOCAL_POLL: Duration = Duration::from_millis(200);
 /// How often a store is: a listing costs money there.
 const REMOTE_POLL: Duration = Duration::from_secs(5);
 
+/// Looks for changes that may fail one after another: ten seconds of local ones, four minutes of a
+/// store's.
+const FAILED_LOOKS_MAX: u32 = 50;
+
 /// The files of a path as a stream.
 #[derive(Debug)]
 pub struct FileSource {
@@ -42,8 +46,8 @@ pub struct FileSource {
     files: HashMap<Arc<str>, Followed>,
     /// The one partition of an ordered source.
     whole: Option<PartitionId>,
-    /// Whether the source has said that it has ended.
-    ended: bool,
+    /// Looks for changes that failed, one after another.
+    failed_looks: u32,
 }
 
 /// A file and how far it is read.
@@ -84,7 +88,7 @@ impl FileSource {
             due: VecDeque::new(),
             files: HashMap::new(),
             whole: None,
-            ended: false,
+            failed_looks: 0,
         };
         if ordered {
             source.whole = Some(PartitionId::from(source.location.shown.as_str()));
@@ -180,12 +184,23 @@ impl Source for FileSource {
             }
             if !self.follows {
                 let whole = self.whole.take();
-                self.ended = whole.is_none();
                 return Ok(whole.map(|partition| SourceEvent::Finished { partition }));
             }
             let pause = if self.location.is_local() { LOCAL_POLL } else { REMOTE_POLL };
             self.clock.sleep(pause).await;
-            for file in self.location.list().await? {
+            let files = match self.location.list().await {
+                Ok(files) => files,
+                // A file may be between two names, or a store out of reach for a moment.
+                Err(error) => {
+                    self.failed_looks += 1;
+                    if self.failed_looks > FAILED_LOOKS_MAX {
+                        return Err(error);
+                    }
+                    continue;
+                }
+            };
+            self.failed_looks = 0;
+            for file in files {
                 self.take_in(file)?;
             }
         }

@@ -165,6 +165,21 @@ async fn a_followed_file_gives_its_lines_when_they_are_whole() {
     let expected =
         ["discovered ./b.csv", "./a.csv [2] []", "idle ./a.csv", "./b.csv [7] []", "idle ./b.csv"];
     assert_eq!(said, expected);
+    // A file that is gone is not missed, but one that stays away for long is.
+    fs::remove_dir_all(folder.path()).unwrap();
+    let gone = async {
+        loop {
+            tokio::task::yield_now().await;
+            clock.advance(Duration::from_millis(200));
+        }
+    };
+    tokio::select! {
+        biased;
+        event = source.next() => assert_eq!(event.unwrap_err().message(), "'.' does not exist"),
+        () = gone => {}
+    }
+    fs::create_dir(folder.path()).unwrap();
+    fs::write(folder.path().join("b.csv"), "n,a\n7,z\n").unwrap();
     let mut caught_up = context(folder.path(), &clock);
     caught_up.until = Until::CaughtUp;
     let mut source = FileSource::open(&def, &[0, 1], &caught_up).await.unwrap();
