@@ -190,9 +190,7 @@ fn check_shape(tokens: &[TokenWithSpan]) -> Result<(), SqlError> {
     for token in tokens {
         match &token.token {
             Token::LParen | Token::LBracket | Token::LBrace => levels.push(Level::default()),
-            Token::RParen | Token::RBracket | Token::RBrace => {
-                while close(&mut levels) {}
-            }
+            Token::RParen | Token::RBracket | Token::RBrace => while close(&mut levels) {},
             Token::SemiColon => levels = vec![Level::default()],
             Token::Word(word) if word.keyword == Keyword::CASE => {
                 levels.push(Level { is_case: true, ..Level::default() });
@@ -232,12 +230,18 @@ fn check_levels(levels: &[Level], span: Span) -> Result<(), SqlError> {
     }
     let Some(level) = levels.last() else { return Ok(()) };
     if level.depth() > CHAIN_MAX {
-        return Err(SqlError::at(span, format!("more than {CHAIN_MAX} operators in one expression"))
-            .with_hint("write IN (…) for a chain of OR, or join a table"));
+        return Err(SqlError::at(
+            span,
+            format!("more than {CHAIN_MAX} operators in one expression"),
+        )
+        .with_hint("write IN (…) for a chain of OR, or join a table"));
     }
     if level.relations > RELATIONS_MAX {
-        return Err(SqlError::at(span, format!("more than {RELATIONS_MAX} joins or set operations"))
-            .with_hint("split the query with CREATE VIEW, or by pumps into streams"));
+        return Err(SqlError::at(
+            span,
+            format!("more than {RELATIONS_MAX} joins or set operations"),
+        )
+        .with_hint("split the query with CREATE VIEW, or by pumps into streams"));
     }
     Ok(())
 }

@@ -9,16 +9,15 @@ mod window;
 
 use std::ops::ControlFlow;
 
-use datafusion::sql::sqlparser::ast::{self, Expr, Select, VisitMut, VisitorMut};
+use datafusion::sql::sqlparser::ast::{self, Expr, ObjectName, Select, VisitMut, VisitorMut};
 
 use crate::error::SqlError;
-use crate::stack::with_room;
 
 pub use window::ARRIVAL_ORDER;
 
 /// Rewrites a query in place.
 pub(crate) fn query(query: &mut ast::Query) -> Result<(), SqlError> {
-    match with_room(|| query.visit(&mut Rewriter)) {
+    match query.visit(&mut Rewriter) {
         ControlFlow::Break(error) => Err(error),
         ControlFlow::Continue(()) => Ok(()),
     }
@@ -35,6 +34,18 @@ impl VisitorMut for Rewriter {
 
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<SqlError> {
         stop_on(refused::select(select))
+    }
+
+    fn pre_visit_relation(&mut self, relation: &mut ObjectName) -> ControlFlow<SqlError> {
+        let names = relation.0.iter().filter_map(|part| part.as_ident());
+        stop_on(names.into_iter().try_for_each(refused::name))
+    }
+
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<SqlError> {
+        match expr {
+            Expr::Identifier(name) => stop_on(refused::name(name)),
+            _ => ControlFlow::Continue(()),
+        }
     }
 
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<SqlError> {

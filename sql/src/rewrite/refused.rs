@@ -1,9 +1,10 @@
 //! What sqlparser reads and we do not run: refused, so that nothing is dropped in silence.
 
-use datafusion::sql::sqlparser::ast::{self, Select, SetExpr, Spanned};
+use datafusion::sql::sqlparser::ast::{self, Ident, Select, SetExpr, Spanned};
 
 use crate::error::{Span, SqlError};
 use crate::source::span_of;
+use crate::statement::reserved::is_reserved;
 
 /// Refuses clauses of a query that would have no effect.
 pub(super) fn query(query: &ast::Query) -> Result<(), SqlError> {
@@ -50,6 +51,16 @@ pub(super) fn select(select: &Select) -> Result<(), SqlError> {
         return Ok(());
     };
     Err(refused(span, clause))
+}
+
+/// Refuses a reserved word as a name: more likely than not something before it is missing.
+pub(super) fn name(name: &Ident) -> Result<(), SqlError> {
+    if name.quote_style.is_some() || !is_reserved(&name.value) {
+        return Ok(());
+    }
+    let error = SqlError::new(format!("{} is a reserved word and cannot be a name", name.value))
+        .with_hint(format!("if it is meant as one, quote it: \"{}\"", name.value));
+    Err(span_of(name.span).into_iter().fold(error, SqlError::or_at))
 }
 
 fn refused(span: Option<Span>, clause: &str) -> SqlError {

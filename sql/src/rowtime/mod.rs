@@ -68,10 +68,12 @@ pub fn resolve(
     scope: &dyn Relations,
     want_rowtime: bool,
 ) -> Result<ResolvedQuery, SqlError> {
-    let mut ast = query.clone();
-    let mut names = Names { scope, ctes: Vec::new() };
-    let output = with_room(|| self::query(&mut ast, &mut names, want_rowtime))?;
-    Ok(ResolvedQuery { ast, has_rowtime: output.rowtime.is_some() })
+    with_room(|| {
+        let mut ast = query.clone();
+        let mut names = Names { scope, ctes: Vec::new() };
+        let output = self::query(&mut ast, &mut names, want_rowtime)?;
+        Ok(ResolvedQuery { ast, has_rowtime: output.rowtime.is_some() })
+    })
 }
 
 /// The relations a query can name: those of the catalog, and the `WITH`s around it.

@@ -14,6 +14,7 @@ use millstream_engine::definition::RelationDef;
 use crate::catalog::IDENTIFIER_FOLDING;
 use crate::error::{Span, SqlError};
 use crate::source::SourceText;
+use crate::stack::with_room;
 use crate::statement::cursor::Cursor;
 use crate::tokens::{self, Folding};
 
@@ -167,7 +168,11 @@ pub fn parse(text: &str) -> Result<Vec<Statement>, SqlError> {
 /// # Errors
 ///
 /// Those of [`parse`].
-pub fn parse_folding(text: &str, mut folding: Folding) -> Result<Vec<Statement>, SqlError> {
+pub fn parse_folding(text: &str, folding: Folding) -> Result<Vec<Statement>, SqlError> {
+    with_room(|| statements(text, folding))
+}
+
+fn statements(text: &str, mut folding: Folding) -> Result<Vec<Statement>, SqlError> {
     let source = SourceText::new(text);
     let all = tokens::tokenize(&source)?;
     let mut parsed = Vec::new();

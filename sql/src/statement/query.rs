@@ -99,6 +99,12 @@ fn refuse_unsupported(tokens: &[TokenWithSpan]) -> Result<(), SqlError> {
             ));
         }
         let span = Span { start: place(first).start, end: place(second).end };
+        if is(first, "SELECT") && is(second, "FROM") {
+            return Err(SqlError::at(place(second), "nothing is selected").with_hint(
+                "name columns or write *; STREAM behind SELECT is a keyword, a column of that name is \
+                 \"STREAM\"",
+            ));
+        }
         if is(first, "WINDOWED") && is(second, "BY") {
             return Err(SqlError::at(span, "stagger windows are not supported").with_hint(
                 "group by STEP(… BY INTERVAL …) for a tumbling window, or use OVER (… RANGE …) for a \
@@ -197,6 +203,8 @@ fn hint_for(message: &str) -> Option<&'static str> {
         )
     } else if message.contains("found the end of the statement") {
         Some("the statement breaks off here")
+    } else if message.starts_with("expected: )") {
+        Some("a parenthesis is open here and not closed")
     } else {
         None
     }
