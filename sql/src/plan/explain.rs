@@ -65,7 +65,7 @@ impl Picture<'_> {
     }
 
     fn line(&mut self, line: &str) {
-        self.text.push_str(line);
+        self.text.push_str(&readable(line));
         self.text.push('\n');
     }
 
@@ -95,5 +95,56 @@ fn order(source: &SourceNode) -> String {
         TimeOrder::Arrival => "ROWTIME is the arrival".to_owned(),
         TimeOrder::Ascending => "ROWTIME is a field".to_owned(),
         TimeOrder::Bounded(delay_ms) => format!("rows at most {delay_ms} ms out of order"),
+    }
+}
+
+/// DataFusion prints intervals as Rust values; a person reads them as SQL.
+fn readable(line: &str) -> String {
+    const OPEN: &str = "IntervalMonthDayNano { months: ";
+    let mut text = String::with_capacity(line.len());
+    let mut rest = line;
+    while let Some((before, after)) = rest.split_once(OPEN) {
+        let Some((fields, behind)) = after.split_once(" }") else { break };
+        let mut numbers = fields.split(", ").map(|field| {
+            let number = field.rsplit(' ').next().unwrap_or(field);
+            number.parse::<i64>().unwrap_or(0)
+        });
+        let mut next = || numbers.next().unwrap_or(0);
+        text.push_str(before.strip_suffix("IntervalMonthDayNano(\"").unwrap_or(before));
+        text.push_str(&interval(next(), next(), next()));
+        rest = if before.ends_with("IntervalMonthDayNano(\"") {
+            behind.strip_prefix("\")").unwrap_or(behind)
+        } else {
+            behind
+        };
+    }
+    text.push_str(rest);
+    text
+}
+
+fn interval(months: i64, days: i64, nanoseconds: i64) -> String {
+    const SECOND: i64 = 1_000_000_000;
+    let (number, unit) = match (months, days, nanoseconds) {
+        (months, 0, 0) if months != 0 => (months.to_string(), "MONTH"),
+        (0, days, 0) if days != 0 => (days.to_string(), "DAY"),
+        (0, 0, ns) if ns % (3_600 * SECOND) == 0 => ((ns / (3_600 * SECOND)).to_string(), "HOUR"),
+        (0, 0, ns) if ns % (60 * SECOND) == 0 => ((ns / (60 * SECOND)).to_string(), "MINUTE"),
+        (0, 0, ns) if ns % SECOND == 0 => ((ns / SECOND).to_string(), "SECOND"),
+        (0, 0, ns) => (format!("{}.{:09}", ns / SECOND, ns.abs() % SECOND), "SECOND"),
+        _ => (format!("{months} months {days} days {nanoseconds} ns"), "MIXED"),
+    };
+    format!("INTERVAL '{number}' {unit}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn intervals_read_as_sql() {
+        let raw = "date_bin(IntervalMonthDayNano(\"IntervalMonthDayNano { months: 0, days: 0, \
+                   nanoseconds: 60000000000 }\"),T) + IntervalMonthDayNano { months: 0, days: 1, \
+                   nanoseconds: 0 }";
+        assert_eq!(readable(raw), "date_bin(INTERVAL '1' MINUTE,T) + INTERVAL '1' DAY");
     }
 }

@@ -154,10 +154,11 @@ impl<'a> Scope<'a> {
 
 impl Relations for Scope<'_> {
     fn relation(&self, name: &str) -> Option<RelationShape> {
-        if let Some(source) = self.provided.and_then(|provided| provided.get(name)) {
-            if !self.catalog.streams.contains_key(name) && name != ERROR_STREAM {
-                return Some(shape(&source.schema(), 0));
-            }
+        if let Some(source) = self.provided.and_then(|provided| provided.get(name))
+            && !self.catalog.streams.contains_key(name)
+            && name != ERROR_STREAM
+        {
+            return Some(shape(&source.schema(), 0));
         }
         if let Some(def) = self.catalog.streams.get(name) {
             return Some(shape(&stream_schema(def), def.columns.len()));

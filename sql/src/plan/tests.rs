@@ -141,3 +141,36 @@ fn equal_subplans_are_one_node() {
     );
     assert_eq!(picture.matches("WindowAggregate").count(), 1, "{picture}");
 }
+
+#[test]
+fn a_group_without_a_window_is_kept_up_to_date() {
+    let picture = planned("SELECT STREAM company_id, COUNT(*) AS c FROM jobs GROUP BY company_id;");
+    assert!(picture.contains("UpdatingAggregate") && picture.contains("updating"), "{picture}");
+    let distinct = planned("SELECT STREAM DISTINCT company_id FROM jobs;");
+    assert!(distinct.contains("Output  append-only"), "{distinct}");
+}
+
+#[test]
+fn outer_joins_and_subqueries_of_streams_update() {
+    for query in [
+        "SELECT STREAM j.userid, c.industry FROM jobs AS j
+           LEFT JOIN companies AS c ON j.company_id = c.company_id;",
+        "SELECT STREAM userid FROM jobs AS j
+           WHERE NOT EXISTS (SELECT 1 FROM companies AS c WHERE c.company_id = j.company_id);",
+    ] {
+        let picture = planned(query);
+        assert!(picture.contains("HashJoin") && picture.contains("Output  updating"), "{picture}");
+    }
+}
+
+#[test]
+fn rows_that_may_be_taken_back_do_not_go_through_a_pump() {
+    let error = refused(
+        "CREATE STREAM s (company_id VARCHAR(16), c BIGINT);
+         CREATE PUMP p AS INSERT INTO s
+           SELECT STREAM company_id, COUNT(*) AS c, MAX(jobs.ROWTIME) AS ROWTIME FROM jobs
+           GROUP BY company_id;
+         SELECT STREAM * FROM s;",
+    );
+    assert!(error.message.contains("may be taken back"), "{error:?}");
+}

@@ -1,12 +1,16 @@
-//! `GROUP BY`: windows that the watermark closes.
+//! `GROUP BY`: windows that the watermark closes, where a key is a time that only grows; else groups
+//! that are kept up to date for ever.
 
 use std::sync::Arc;
 
+use arrow::datatypes::SchemaRef;
 use datafusion::logical_expr::execution_props::ExecutionProps;
 use datafusion::logical_expr::expr::AggregateFunction;
 use datafusion::logical_expr::{Aggregate, Expr};
-use datafusion::physical_expr::aggregate::LoweredAggregateBuilder;
+use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_expr::aggregate::{AggregateFunctionExpr, LoweredAggregateBuilder};
 use millstream_engine::dataflow::NodeId;
+use millstream_engine::operators::updating_aggregate::UpdatingAggregateSpec;
 use millstream_engine::operators::window_aggregate::WindowAggregateSpec;
 
 use super::columns::{Columns, unqualified};
@@ -32,23 +36,23 @@ impl Translator<'_> {
             aggregate.aggr_expr.iter().map(|call| replace(call, &mut columns)).collect();
         let schema = columns.schema()?;
         let projected = self.project(input, columns.physical()?, &schema);
-        let timed = self.timed(projected);
-        let time_key = keys
-            .iter()
-            .position(|key| timed.get(*key).is_some())
-            .ok_or_else(|| no_time(&aggregate.group_expr))?;
-
-        let logical = unqualified(&schema)?;
-        let mut aggregates = Vec::with_capacity(calls.len());
-        let mut filters = Vec::with_capacity(calls.len());
-        for call in &calls {
-            let props = ExecutionProps::new();
-            let lowered = LoweredAggregateBuilder::new(call, &logical, &schema, &props).build();
-            let lowered = lowered.map_err(|error| from_datafusion(&error))?;
-            aggregates.push(lowered.aggregate);
-            filters.push(lowered.filter);
-        }
+        let (aggregates, filters) = calls_over(&schema, &calls)?;
         let output = Arc::new(aggregate.schema.as_arrow().clone());
+        let input_updating = self.dataflow.node(projected).updating;
+        let timed = self.timed(projected);
+        let time_key = keys.iter().position(|key| timed.get(*key).is_some());
+        let Some(time_key) = time_key.filter(|_| !input_updating) else {
+            let spec = UpdatingAggregateSpec {
+                keys,
+                aggregates,
+                filters,
+                input_schema: schema,
+                schema: Arc::clone(&output),
+                input_updating,
+            };
+            let updating = !spec.is_append_only();
+            return Ok(self.operator(output, updating, vec![projected], spec));
+        };
         let named = keys.iter().zip(output.fields());
         let spec = WindowAggregateSpec {
             keys: named.map(|(key, field)| (column(&schema, *key), field.name().clone())).collect(),
@@ -63,6 +67,23 @@ impl Translator<'_> {
     }
 }
 
+type Calls = (Vec<Arc<AggregateFunctionExpr>>, Vec<Option<Arc<dyn PhysicalExpr>>>);
+
+/// The aggregates and their filters, over columns of `schema`.
+fn calls_over(schema: &SchemaRef, calls: &[Expr]) -> Result<Calls, SqlError> {
+    let logical = unqualified(schema)?;
+    let mut aggregates = Vec::with_capacity(calls.len());
+    let mut filters = Vec::with_capacity(calls.len());
+    for call in calls {
+        let props = ExecutionProps::new();
+        let lowered = LoweredAggregateBuilder::new(call, &logical, schema, &props).build();
+        let lowered = lowered.map_err(|error| from_datafusion(&error))?;
+        aggregates.push(lowered.aggregate);
+        filters.push(lowered.filter);
+    }
+    Ok((aggregates, filters))
+}
+
 fn replace(call: &Expr, columns: &mut Columns<'_>) -> Expr {
     match call {
         Expr::Alias(alias) => replace(&alias.expr, columns).alias(alias.name.clone()),
@@ -74,16 +95,4 @@ fn replace(call: &Expr, columns: &mut Columns<'_>) -> Expr {
         }
         other => other.clone(),
     }
-}
-
-fn no_time(keys: &[Expr]) -> SqlError {
-    let hint = "group by a time that only grows, such as STEP(s.ROWTIME BY INTERVAL '1' MINUTE) or \
-                FLOOR(s.ROWTIME TO HOUR)";
-    let message = if keys.is_empty() {
-        "an aggregate over a stream needs a window".to_owned()
-    } else {
-        let keys: Vec<String> = keys.iter().map(ToString::to_string).collect();
-        format!("no key of GROUP BY {} is a time that a watermark closes", keys.join(", "))
-    };
-    SqlError::new(message).with_hint(hint)
 }

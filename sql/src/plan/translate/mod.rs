@@ -49,6 +49,15 @@ pub(super) fn translate(catalog: &Catalog, collected: Collector<'_>) -> Result<D
             None => error,
         })?;
         if let Target::Stream(stream) = step.target {
+            if translator.dataflow.node(node).updating {
+                let error =
+                    SqlError::new(format!("the rows of pump {} may be taken back", step.owner))
+                        .with_hint(
+                            "group by a window such as STEP(s.ROWTIME BY INTERVAL '1' MINUTE), or \
+                                write the query to a sink with mode = 'changelog'",
+                        );
+                return Err(span.map_or(error.clone(), |span| error.or_at(span)));
+            }
             pumped.entry(stream.clone()).or_default().push(node);
             // The collector keeps the pumps of a stream together.
             let is_last =

@@ -59,6 +59,12 @@ impl Translator<'_> {
             )
             .with_hint("read a stream, or SELECT a time AS ROWTIME below"));
         }
+        if self.dataflow.node(projected).updating {
+            return Err(SqlError::new(
+                "a sliding window over rows that may be taken back cannot run",
+            )
+            .with_hint("put the window below the aggregate or join that updates its rows"));
+        }
         let logical = unqualified(&schema)?;
         let windows = calls.iter().map(|call| {
             let args = call.args.iter().map(|arg| physical(arg, &logical));
