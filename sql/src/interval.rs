@@ -196,7 +196,7 @@ fn scaled(number: &str, unit: Amount) -> Option<Amount> {
     Some(Amount { months: times(unit.months)?, ms: times(unit.ms)? })
 }
 
-/// Reads `5 minutes 3 seconds`, PostgreSQL's form, as DataFusion does.
+/// Reads `5 minutes 3 seconds`, the form of `PostgreSQL`, as DataFusion does.
 fn read_words(text: &str) -> Option<Amount> {
     let config = IntervalParseConfig::new(IntervalUnit::Second);
     let read = parse_interval_month_day_nano_config(text, config).ok()?;

@@ -40,7 +40,7 @@ pub enum Folding {
     /// To upper case, as in Kinesis Data Analytics and the SQL standard.
     #[default]
     Upper,
-    /// To lower case, as in PostgreSQL.
+    /// To lower case, as in `PostgreSQL`.
     Lower,
 }
 

@@ -1,5 +1,7 @@
 //! What the parser says about text that is not of the dialect, and that it always says where.
 
+#![expect(clippy::unwrap_used, reason = "tests may stop at once")]
+
 use std::fmt::Write as _;
 
 use millstream_sql::parse;
@@ -120,11 +122,8 @@ fn text_from_outside_is_limited() {
 #[test]
 fn what_the_limits_allow_is_read_in_time_and_without_overflow() {
     for chained in [" + 1", " OR a", " AND NOT a", " || 'x'", "::INT", " IS NULL", " = 1"] {
-        let times = CHAIN_MAX / chained.matches(' ').count().max(1).min(2);
-        assert!(
-            parse(&format!("SELECT a{} FROM s", chained.repeat(times / 2))).is_ok(),
-            "{chained}"
-        );
+        let text = format!("SELECT a{} FROM s", chained.repeat(CHAIN_MAX / 2));
+        assert!(parse(&text).is_ok(), "{chained}");
     }
     assert!(parse(&format!("SELECT {}a", "- ".repeat(CHAIN_MAX - 1))).is_ok());
     let deep = NESTING_MAX - 2;
@@ -188,7 +187,7 @@ proptest! {
     ) {
         let mut chars: Vec<char> = SEEDS[seed].chars().collect();
         for (at, kind, text) in edits {
-            let at = at.index(chars.len().max(1)).min(chars.len());
+            let at = at.index(chars.len() + 1);
             match kind {
                 0 => chars.truncate(at.max(1)),
                 1 => drop(chars.drain(at..(at + 4).min(chars.len()))),

@@ -1,5 +1,7 @@
 //! What the parser makes of each form of the dialect.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "tests may stop at once")]
+
 use arrow::datatypes::{DataType, TimeUnit};
 use millstream_engine::definition::Rowtime;
 use millstream_sql::statement::{Create, Query, SinkInput};

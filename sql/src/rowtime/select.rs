@@ -226,7 +226,8 @@ fn expand_one(
         })
     };
     for column in columns {
-        if !(merges && source.is_merged(column)) && !excepted(column) {
+        let is_left_out = excepted(column) || (merges && source.is_merged(column));
+        if !is_left_out {
             into.push(SelectItem::UnnamedExpr(source.column(column)));
         }
     }

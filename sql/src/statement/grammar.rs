@@ -112,7 +112,7 @@ fn create(cursor: &mut Cursor<'_>, streams: &[Location]) -> Result<StatementKind
     match cursor.accept_one(&OBJECTS) {
         Some("STREAM") => {
             let name = new_name(cursor, "the name of a stream")?;
-            let create = relation(cursor, name, or_replace, true)?;
+            let create = Create { or_replace, ..relation(cursor, name, true)? };
             if create.def.columns.is_empty() {
                 return Err(cursor
                     .expected("( and the columns of the stream")
@@ -122,7 +122,8 @@ fn create(cursor: &mut Cursor<'_>, streams: &[Location]) -> Result<StatementKind
         }
         Some("TABLE") => {
             let name = new_name(cursor, "the name of a table")?;
-            relation(cursor, name, or_replace, false).map(StatementKind::CreateTable)
+            let create = Create { or_replace, ..relation(cursor, name, false)? };
+            Ok(StatementKind::CreateTable(create))
         }
         Some("VIEW") => {
             let name = new_name(cursor, "the name of a view")?.value;
@@ -154,13 +155,8 @@ fn new_name(cursor: &mut Cursor<'_>, what: &str) -> Result<Name, SqlError> {
     Ok(name)
 }
 
-/// `(columns) [DESCRIPTION '…'] [WITH (options)]` of a stream or a table.
-fn relation(
-    cursor: &mut Cursor<'_>,
-    name: Name,
-    or_replace: bool,
-    is_stream: bool,
-) -> Result<Create, SqlError> {
+/// `(columns) [DESCRIPTION '…'] [WITH (options)]` of a new stream or table.
+fn relation(cursor: &mut Cursor<'_>, name: Name, is_stream: bool) -> Result<Create, SqlError> {
     let Columns { columns, watermark } = if cursor.peek() == Some(&Token::LParen) {
         columns(cursor, is_stream)?
     } else {
@@ -180,7 +176,7 @@ fn relation(
         (None, None) => Rowtime::Arrival,
     };
     let def = RelationDef { name: name.value, columns, options: options.pairs, rowtime };
-    Ok(Create { def, or_replace, name_span: name.span, option_spans: options.spans })
+    Ok(Create { def, or_replace: false, name_span: name.span, option_spans: options.spans })
 }
 
 /// `[DESCRIPTION '…']`: checked for form; it has no meaning.
