@@ -536,6 +536,17 @@ fn distance(a: &str, b: &str) -> usize {
 mod tests {
     use super::*;
 
+    /// The page is written from the definitions; `MILLSTREAM_WRITE=1` writes it anew.
+    #[test]
+    fn the_reference_page_is_what_the_options_are() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/OPTIONS.md");
+        if std::env::var_os("MILLSTREAM_WRITE").is_some() {
+            std::fs::write(path, reference_markdown()).unwrap();
+        }
+        let page = std::fs::read_to_string(path).unwrap_or_default();
+        assert_eq!(page, reference_markdown(), "run this test with MILLSTREAM_WRITE=1");
+    }
+
     const SPECS: &[ConnectorSpec] = &[
         ConnectorSpec {
             name: "file",
