@@ -257,11 +257,12 @@ impl RowIndex {
             }
         }
         if let Some(changes) = &mut self.changes {
-            let weights = (0..rows.len()).map(|row| rows.weight(row));
-            changes.negative += weights.clone().filter(|weight| *weight < 0).count();
-            changes.weights.extend(weights);
             let columns: Vec<usize> = (0..rows.batch.num_columns()).collect();
-            changes.row_hashes.extend(hash_columns(&rows.batch, &columns)?);
+            let older = &self.older[first as usize..];
+            let row_hashes = hash_columns(&rows.batch, &columns)?;
+            for (row, (older, hash)) in older.iter().zip(row_hashes).enumerate() {
+                changes.push(rows.weight(row), *older, hash);
+            }
         }
         if let Some(matched) = &mut self.matched {
             match &rows.matched {
@@ -397,12 +398,7 @@ impl RowIndex {
     /// Bytes of memory.
     pub(super) fn memory_bytes(&self) -> usize {
         let segments = self.segments.iter().map(|segment| segment.bytes + size_of::<Segment>());
-        let changes = self.changes.as_ref().map_or(0, |changes| {
-            let taken_back = changes.taken_back.iter();
-            changes.weights.capacity() * size_of::<i64>()
-                + changes.row_hashes.capacity() * size_of::<u64>()
-                + taken_back.map(|(rows, _)| rows.get_array_memory_size()).sum::<usize>()
-        });
+        let changes = self.changes.as_ref().map_or(0, Changes::memory_bytes);
         segments.sum::<usize>()
             + self.heads.allocation_size()
             + self.older.capacity() * size_of::<u32>()

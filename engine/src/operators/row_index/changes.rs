@@ -1,14 +1,17 @@
 //! Taking rows back: what makes an index the integral of a Z-set.
 //!
-//! Invariant: no chain links a dead row.
+//! A row to be taken back is found by the hash of the whole row, and leaves the chain of its key by its
+//! two neighbours, so that it costs the same however many rows its key has.
+//!
+//! Invariant: no chain links a dead row, but for one whose hash another row has by chance.
 
 use arrow::array::{BooleanArray, Int64Array, RecordBatch, UInt32Array};
 use arrow::compute::take;
 use datafusion::common::NullEquality;
-use hashbrown::{HashMap, HashTable};
+use hashbrown::HashTable;
 
 use super::keyed::{KeyedRows, equal_values, hash_columns};
-use super::{NONE, PAIRS, Pairs, RowIndex, Segment};
+use super::{NONE, Pairs, RowIndex, Segment};
 use crate::error::Result;
 
 /// Below this many dead rows nothing is reclaimed.
@@ -19,8 +22,14 @@ const DEAD_ROWS: usize = 1024;
 pub(super) struct Changes {
     /// How often each row counts; 0 for a dead one.
     pub(super) weights: Vec<i64>,
-    /// The hash of each whole row, so that only equal rows are compared.
-    pub(super) row_hashes: Vec<u64>,
+    /// For each row the next newer one of its key's hash.
+    newer: Vec<u32>,
+    /// The hash of each whole row.
+    row_hashes: Vec<u64>,
+    /// The newest row of each of these hashes.
+    alike: HashTable<u32>,
+    /// For each row the next older one of the same hash.
+    older_alike: Vec<u32>,
     pub(super) dead: usize,
     /// Rows taken back before they were added; they wait for their counterpart.
     pub(super) negative: usize,
@@ -28,106 +37,153 @@ pub(super) struct Changes {
     pub(super) taken_back: Vec<(RecordBatch, Vec<i64>)>,
 }
 
-/// Rows about to be cancelled, and what has been cancelled so far.
-struct Cancelling {
-    /// Distinct rows, all of one sign.
-    rows: KeyedRows,
-    /// What is left of the weight of each.
-    left: Vec<i64>,
-    /// The rows by the hash of the whole row.
-    by_hash: HashMap<u64, Vec<u32>>,
+impl Changes {
+    /// Adds a row. `older` is the one that was the newest of its key's hash.
+    pub(super) fn push(&mut self, weight: i64, older: u32, row_hash: u64) {
+        let row = u32::try_from(self.weights.len()).unwrap_or(NONE);
+        self.negative += usize::from(weight < 0);
+        self.weights.push(weight);
+        self.newer.push(NONE);
+        if older != NONE {
+            self.newer[older as usize] = row;
+        }
+        self.row_hashes.push(row_hash);
+        let hashes = &self.row_hashes;
+        let is_alike = |other: &u32| hashes[*other as usize] == row_hash;
+        match self.alike.find_mut(row_hash, is_alike) {
+            Some(newest) => self.older_alike.push(std::mem::replace(newest, row)),
+            None => {
+                self.older_alike.push(NONE);
+                self.alike.insert_unique(row_hash, row, |other| hashes[*other as usize]);
+            }
+        }
+    }
+
+    fn newest_alike(&self, row_hash: u64) -> Option<u32> {
+        let is_alike = |row: &u32| self.row_hashes[*row as usize] == row_hash;
+        self.alike.find(row_hash, is_alike).copied()
+    }
+
+    /// Forgets the newest rows of the hash of `row` as long as they are dead.
+    fn forget(&mut self, row: u32) {
+        let hash = self.row_hashes[row as usize];
+        let hashes = &self.row_hashes;
+        let is_alike = |other: &u32| hashes[*other as usize] == hash;
+        let Ok(mut entry) = self.alike.find_entry(hash, is_alike) else { return };
+        let mut newest = *entry.get();
+        while newest != NONE && self.weights[newest as usize] == 0 {
+            newest = self.older_alike[newest as usize];
+        }
+        if newest == NONE {
+            entry.remove();
+        } else {
+            *entry.get_mut() = newest;
+        }
+    }
+
+    /// Bytes of memory.
+    pub(super) fn memory_bytes(&self) -> usize {
+        let taken_back = self.taken_back.iter();
+        self.weights.capacity() * size_of::<i64>()
+            + self.row_hashes.capacity() * size_of::<u64>()
+            + (self.newer.capacity() + self.older_alike.capacity()) * size_of::<u32>()
+            + self.alike.allocation_size()
+            + taken_back.map(|(rows, _)| rows.get_array_memory_size()).sum::<usize>()
+    }
+}
+
+/// What became of kept rows.
+#[derive(Debug, Default)]
+struct Cancelled {
     /// Rows of earlier snapshots that were taken from, and how much.
     saved: Vec<u32>,
     saved_amounts: Vec<i64>,
+    /// Rows that are dead now, and the hashes of their keys.
+    dead: Vec<(u32, u64)>,
 }
 
 /// Taking rows back.
 impl RowIndex {
     /// Takes from `rows`, which all have the same sign, what kept rows of the other sign cancel.
-    ///
-    /// The chain of each key is walked once, whatever the number of rows to cancel in it: a table that
-    /// is read again takes back all rows of a key together.
     pub(super) fn cancel(&mut self, rows: &KeyedRows) -> Result<KeyedRows> {
         let (rows, row_hashes) = rows.consolidated()?;
         let Some(mut changes) = self.changes.take() else { return Ok(rows) };
-        let mut by_hash: HashMap<u64, Vec<u32>> = HashMap::new();
-        for (row, hash) in (0..).zip(row_hashes) {
-            by_hash.entry(hash).or_default().push(row);
-        }
-        let mut keys = rows.hashes.clone();
-        keys.sort_unstable();
-        keys.dedup();
-        let left = (0..rows.len()).map(|row| rows.weight(row)).collect();
-        let (saved, saved_amounts) = (Vec::new(), Vec::new());
-        let mut cancelling = Cancelling { rows, left, by_hash, saved, saved_amounts };
-        let cancelled = self.cancel_keys(&keys, &mut cancelling, &mut changes);
+        let mut left: Vec<i64> = (0..rows.len()).map(|row| rows.weight(row)).collect();
+        let cancelled = self.cancel_rows(&rows, &row_hashes, &mut left, &mut changes);
         self.changes = Some(changes);
         cancelled?;
-        let Cancelling { rows, left, .. } = cancelling;
         let keep: BooleanArray = left.iter().map(|weight| Some(*weight != 0)).collect();
-        let rows = KeyedRows { weights: Some(left.into()), ..rows };
+        let rows = rows.with_weights(left.into());
         if keep.true_count() == rows.len() { Ok(rows) } else { rows.filtered(&keep) }
     }
 
-    fn cancel_keys(
+    fn cancel_rows(
         &mut self,
-        keys: &[u64],
-        cancelling: &mut Cancelling,
+        rows: &KeyedRows,
+        row_hashes: &[u64],
+        left: &mut [i64],
         changes: &mut Changes,
     ) -> Result<()> {
-        let mut pairs = Pairs::default();
-        for hash in keys {
-            let mut kept =
-                self.heads.find(*hash, |head| head.hash == *hash).map_or(NONE, |h| h.newest);
-            while kept != NONE {
-                let alike = cancelling.by_hash.get(&changes.row_hashes[kept as usize]);
-                for row in alike.into_iter().flatten() {
-                    pairs.probe.push(*row);
-                    pairs.kept.push(kept);
-                }
-                if pairs.len() >= PAIRS {
-                    self.cancel_pairs(std::mem::take(&mut pairs), cancelling, changes)?;
-                }
-                kept = self.older[kept as usize];
+        let mut open = Pairs::with_capacity(rows.len());
+        for (row, hash) in (0_u32..).zip(row_hashes) {
+            if let Some(kept) = changes.newest_alike(*hash) {
+                open.probe.push(row);
+                open.kept.push(kept);
             }
         }
-        self.cancel_pairs(pairs, cancelling, changes)?;
-        if !cancelling.saved.is_empty() {
-            let batch = self.rows_of(&cancelling.saved)?;
-            changes.taken_back.push((batch, std::mem::take(&mut cancelling.saved_amounts)));
+        let mut cancelled = Cancelled::default();
+        // Another round is for rows that one kept row did not cancel.
+        while open.len() > 0 {
+            let mut equal = Pairs { probe: open.probe.clone(), kept: open.kept.clone() };
+            self.retain_equal_rows(rows, &mut equal)?;
+            for (&row, &kept) in equal.probe.iter().zip(&equal.kept) {
+                let key_hash = rows.hashes[row as usize];
+                let left = &mut left[row as usize];
+                self.cancel_row((kept, key_hash), left, changes, &mut cancelled);
+            }
+            let mut next = Pairs::default();
+            for (&row, &kept) in open.probe.iter().zip(&open.kept) {
+                let older = changes.older_alike[kept as usize];
+                if left[row as usize] != 0 && older != NONE {
+                    next.probe.push(row);
+                    next.kept.push(older);
+                }
+            }
+            open = next;
         }
-        keys.iter().for_each(|hash| self.unlink_dead(*hash, &changes.weights));
+        let Cancelled { saved, saved_amounts, dead } = cancelled;
+        if !saved.is_empty() {
+            changes.taken_back.push((self.rows_of(&saved)?, saved_amounts));
+        }
+        dead.into_iter().for_each(|(row, key_hash)| self.unlink(row, key_hash, changes));
         Ok(())
     }
 
-    fn cancel_pairs(
+    /// Cancels what is left of a row with an equal kept one.
+    fn cancel_row(
         &self,
-        mut pairs: Pairs,
-        cancelling: &mut Cancelling,
+        (kept, key_hash): (u32, u64),
+        left: &mut i64,
         changes: &mut Changes,
-    ) -> Result<()> {
-        self.retain_equal_rows(&cancelling.rows, &mut pairs)?;
-        for (&row, &kept) in pairs.probe.iter().zip(&pairs.kept) {
-            let weight = &mut changes.weights[kept as usize];
-            let rest = &mut cancelling.left[row as usize];
-            // An earlier pair may have used either up.
-            if *weight == 0 || weight.signum() != -rest.signum() {
-                continue;
-            }
-            let was_negative = *weight < 0;
-            let amount = rest.signum() * rest.abs().min(weight.abs());
-            *rest -= amount;
-            *weight += amount;
-            if *weight == 0 {
-                changes.dead += 1;
-                changes.negative -= usize::from(was_negative);
-            }
-            if kept < self.saved {
-                cancelling.saved.push(kept);
-                cancelling.saved_amounts.push(amount);
-            }
+        cancelled: &mut Cancelled,
+    ) {
+        let weight = &mut changes.weights[kept as usize];
+        if *weight == 0 || weight.signum() != -left.signum() {
+            return;
         }
-        Ok(())
+        let was_negative = *weight < 0;
+        let amount = left.signum() * left.abs().min(weight.abs());
+        *left -= amount;
+        *weight += amount;
+        if *weight == 0 {
+            changes.dead += 1;
+            changes.negative -= usize::from(was_negative);
+            cancelled.dead.push((kept, key_hash));
+        }
+        if kept < self.saved {
+            cancelled.saved.push(kept);
+            cancelled.saved_amounts.push(amount);
+        }
     }
 
     fn retain_equal_rows(&self, rows: &KeyedRows, pairs: &mut Pairs) -> Result<()> {
@@ -149,29 +205,22 @@ impl RowIndex {
         Ok(())
     }
 
-    /// Takes the dead rows out of the chain of `hash`.
-    pub(super) fn unlink_dead(&mut self, hash: u64, weights: &[i64]) {
-        let Ok(mut head) = self.heads.find_entry(hash, |head| head.hash == hash) else { return };
-        let mut newest = NONE;
-        let mut last_alive = NONE;
-        let mut row = head.get().newest;
-        while row != NONE {
-            if weights[row as usize] != 0 {
-                if last_alive == NONE {
-                    newest = row;
-                } else {
-                    self.older[last_alive as usize] = row;
-                }
-                last_alive = row;
+    /// Takes a dead row out of the chains.
+    pub(super) fn unlink(&mut self, row: u32, key_hash: u64, changes: &mut Changes) {
+        let (older, newer) = (self.older[row as usize], changes.newer[row as usize]);
+        if older != NONE {
+            changes.newer[older as usize] = newer;
+        }
+        if newer != NONE {
+            self.older[newer as usize] = older;
+        } else if let Ok(mut head) = self.heads.find_entry(key_hash, |head| head.hash == key_hash) {
+            if older == NONE {
+                head.remove();
+            } else {
+                head.get_mut().newest = older;
             }
-            row = self.older[row as usize];
         }
-        if last_alive == NONE {
-            head.remove();
-        } else {
-            self.older[last_alive as usize] = NONE;
-            head.get_mut().newest = newest;
-        }
+        changes.forget(row);
     }
 
     /// Rebuilds the index without its dead rows once they are half of it.

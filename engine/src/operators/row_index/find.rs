@@ -63,7 +63,7 @@ impl RowIndex {
             changes.negative -= usize::from(before < 0 && *weight >= 0);
             if *weight == 0 {
                 changes.dead += 1;
-                dead.push(rows.hashes[row]);
+                dead.push((kept, rows.hashes[row]));
             }
             if kept < self.saved {
                 saved.push(kept);
@@ -71,7 +71,7 @@ impl RowIndex {
             }
         }
         let recorded = self.rows_of(&saved);
-        dead.iter().for_each(|hash| self.unlink_dead(*hash, &changes.weights));
+        dead.into_iter().for_each(|(row, hash)| self.unlink(row, hash, &mut changes));
         if !saved.is_empty() {
             changes.taken_back.push((recorded?, amounts));
         }

@@ -220,3 +220,89 @@ proptest! {
         });
     }
 }
+
+fn plain(join: JoinType, updating: bool) -> HashJoinSpec {
+    let nulls = NullEquality::NullEqualsNothing;
+    spec_of(Case { join, nulls, residual: false, updating })
+}
+
+#[test]
+fn a_row_a_condition_failed_on_is_not_said_to_match_nothing() {
+    for join in TYPES {
+        let residual = Some(condition(Compare::Divide));
+        let spec = HashJoinSpec { residual, ..plain(join, false) };
+        let mut operator = spec.build().unwrap();
+        let side = |v| changed(vec![Delta::append(batch(&[(Some(1), Some(1), v)]))], 3);
+        let output = operator.step(&epoch(), vec![side(6), side(0)]).unwrap();
+        assert_eq!(output.bad.len(), 1, "{join}");
+        let mut seen = Multiset::new();
+        integrate(&mut seen, &output.deltas);
+        let marked = Multiset::from([match join {
+            JoinType::LeftMark => ("a key, the 1th|1|6|false".to_owned(), 1),
+            _ => ("a key, the 1th|1|0|false".to_owned(), 1),
+        }]);
+        assert_eq!(seen, if is_mark(join) { marked } else { Multiset::new() }, "{join}");
+    }
+}
+
+/// A change of a row whose key all rows have.
+fn hot(v: i64, weight: i64) -> (Row, i64) {
+    ((Some(1), Some(1), v), weight)
+}
+
+/// Runs an epoch; says how long it took and how many rows came out.
+#[expect(clippy::disallowed_methods, reason = "it measures the time of an epoch")]
+fn timed(
+    operator: &mut dyn Operator,
+    left: &[(Row, i64)],
+    right: &[(Row, i64)],
+) -> (std::time::Duration, usize) {
+    let sides = [left, right].map(|changes| changed(vec![weighted(changes)], 3));
+    let start = std::time::Instant::now();
+    let output = operator.step(&epoch(), sides.into()).unwrap();
+    (start.elapsed(), crate::delta::total_rows(&output.deltas))
+}
+
+/// The median time of epochs that replace twenty rows on the left, and add one on the right if
+/// `both`.
+fn median_of_epochs(operator: &mut dyn Operator, from: i64, both: bool) -> std::time::Duration {
+    let mut took = Vec::new();
+    for e in from..from + 40 {
+        let replaced =
+            (0..20).flat_map(|i| [hot(e * 20 + i, 1), hot((e - 1) * 20 + i, -i64::from(e > from))]);
+        let replaced: Vec<_> = replaced.collect();
+        let right = both.then(|| hot(e, 1));
+        let (time, rows) = timed(operator, &replaced, right.as_slice());
+        assert!(rows <= 60, "{rows} rows");
+        took.push(time);
+    }
+    took.sort_unstable();
+    took[took.len() / 2]
+}
+
+/// All rows have one key. A hundred thousand of them may cost no more per change than a few hundred.
+#[test]
+fn changes_of_a_hot_key_cost_what_they_change() {
+    for join in [JoinType::Left, JoinType::LeftSemi, JoinType::LeftAnti, JoinType::LeftMark] {
+        let mut operator = plain(join, true).build().unwrap();
+        // Of an outer join the pairs come out, so what its right side has of the key counts.
+        let both = join != JoinType::Left;
+        let first = median_of_epochs(operator.as_mut(), 0, both);
+        let many: Vec<_> = (1 << 20..(1 << 20) + 100_000).map(|v| hot(v, 1)).collect();
+        timed(operator.as_mut(), &many, if both { &many } else { &[] });
+        let last = median_of_epochs(operator.as_mut(), 1000, both);
+        assert!(last < first * 8, "{join}: first {first:?}, last {last:?}");
+    }
+}
+
+#[test]
+fn a_semi_join_of_what_is_only_added_keeps_distinct_keys_and_open_rows() {
+    let mut operator = plain(JoinType::LeftSemi, false).build().unwrap();
+    for e in 0..100 {
+        let rows: Vec<Row> = (0..500).map(|i| (Some(1), Some(i % 10), e * 500 + i)).collect();
+        let sides = [&rows, &rows].map(|rows| changed(vec![Delta::append(batch(rows))], 3));
+        let output = operator.step(&epoch(), sides.into()).unwrap();
+        assert_eq!(crate::delta::total_rows(&output.deltas), 500);
+    }
+    assert!(operator.memory_bytes() < 16 << 10, "{} bytes", operator.memory_bytes());
+}
