@@ -35,6 +35,7 @@ use self::relations::{Scope, is_fed_by_pumps, stream_schema};
 use self::translate::translate;
 use crate::catalog::Catalog;
 use crate::error::SqlError;
+use crate::stack::with_room;
 use crate::statement::{Query, SinkInput};
 
 /// A planned application or query.
@@ -55,11 +56,13 @@ pub const QUERY_SINK: &str = "";
 ///
 /// When a query is wrong or cannot run continuously: with the place and what to do.
 pub fn application(catalog: &Catalog) -> Result<Planned, SqlError> {
-    let mut collector = Collector::new(catalog);
-    for (def, input) in catalog.sinks.values() {
-        collector.sink(def, input)?;
-    }
-    finish(catalog, collector)
+    with_room(|| {
+        let mut collector = Collector::new(catalog);
+        for (def, input) in catalog.sinks.values() {
+            collector.sink(def, input)?;
+        }
+        finish(catalog, collector)
+    })
 }
 
 /// Plans `SELECT STREAM …`; its rows go to the sink node [`QUERY_SINK`].
@@ -68,13 +71,15 @@ pub fn application(catalog: &Catalog) -> Result<Planned, SqlError> {
 ///
 /// When the query is wrong or cannot run continuously: with the place and what to do.
 pub fn stream_query(catalog: &Catalog, query: &Query) -> Result<Planned, SqlError> {
-    let mut collector = Collector::new(catalog);
-    collector.query(QUERY_SINK, query)?;
-    if collector.reads_errors() {
-        // Every row set aside anywhere belongs to it.
-        collector.everything()?;
-    }
-    finish(catalog, collector)
+    with_room(|| {
+        let mut collector = Collector::new(catalog);
+        collector.query(QUERY_SINK, query)?;
+        if collector.reads_errors() {
+            // Every row set aside anywhere belongs to it.
+            collector.everything()?;
+        }
+        finish(catalog, collector)
+    })
 }
 
 fn finish(catalog: &Catalog, collector: Collector<'_>) -> Result<Planned, SqlError> {
@@ -146,7 +151,7 @@ pub fn batch_query(
     query: &Query,
     relations: &HashMap<String, Arc<dyn TableSource>>,
 ) -> Result<LogicalPlan, SqlError> {
-    Ok(Scope::batch(catalog, relations).plan(query, false)?.plan)
+    with_room(|| Ok(Scope::batch(catalog, relations).plan(query, false)?.plan))
 }
 
 /// The settings a batch query must run with to mean the same as the continuous one.
@@ -178,7 +183,10 @@ pub fn describe(catalog: &Catalog, name: &str) -> Result<SchemaRef, SqlError> {
         return Ok(visible(&error_stream_schema()));
     }
     if let Some(query) = catalog.views.get(name) {
-        return Ok(visible(scope.plan(query, true)?.plan.schema().as_arrow()));
+        let view = scope.plan(query, true)?;
+        let schema = view.plan.schema().as_arrow();
+        let columns = schema.fields().len() - usize::from(view.has_rowtime);
+        return Ok(Arc::new(Schema::new(schema.fields()[..columns].to_vec())));
     }
     match catalog.sinks.get(name) {
         Some((_, SinkInput::Relation(relation))) => describe(catalog, &relation.value),

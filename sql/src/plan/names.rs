@@ -5,12 +5,14 @@ use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{ObjectName, Query, Visit, Visitor};
 
+use crate::stack::with_room;
+
 /// The relations `query` reads, at any depth, without those it defines itself by `WITH`; each with
 /// whether it is a quoted path (`FROM 'folder/file.csv'`).
 pub(super) fn relations_of(query: &Query) -> Vec<(String, bool)> {
     let mut names = Names::default();
-    // The visitor never breaks.
-    let _done = query.visit(&mut names);
+    // The visitor never breaks; it needs stack for every level of the tree.
+    let _done = with_room(|| query.visit(&mut names));
     let Names { relations, defined } = names;
     relations.into_iter().filter(|(name, is_path)| *is_path || !defined.contains(name)).collect()
 }
