@@ -18,8 +18,11 @@
 //! Invariant: after every epoch the sum of the output is the batch answer for the sum of the input.
 
 mod aggregates;
+mod change;
+mod distinct;
 mod exact;
 mod kept;
+mod snapshot;
 #[cfg(test)]
 mod tests;
 mod touched;
@@ -27,22 +30,18 @@ mod versions;
 
 use std::sync::Arc;
 
-use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, UInt32Array, new_null_array,
-};
-use arrow::compute::{and, cast, take, take_arrays};
-use arrow::datatypes::{Field, FieldRef, Int64Type, Schema, SchemaRef};
-use datafusion::common::NullEquality;
+use arrow::array::{AsArray, RecordBatch};
+use arrow::datatypes::SchemaRef;
 use datafusion::error::DataFusionError;
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::aggregate::AggregateFunctionExpr;
 
 use self::aggregates::{Aggregate, Class};
+use self::distinct::DistinctValues;
 use self::kept::KeptRows;
 use self::touched::{Rows, Touched};
-use self::versions::{Found, NONE, Versions};
+use self::versions::Versions;
 use super::isolate::isolate;
-use super::row_index::equal_values;
 use super::{EpochContext, Input, Operator, Output, StateBatch};
 use crate::dataflow::{Distribution, Explanation, OperatorSpec};
 use crate::delta::Delta;
@@ -87,6 +86,37 @@ impl UpdatingAggregateSpec {
         .collect()
     }
 
+    /// The distinct values to keep, and for each aggregate which of them it is over.
+    fn distinct_values(
+        &self,
+        aggregates: &[Aggregate],
+        keys: &SchemaRef,
+    ) -> Result<(Vec<DistinctValues>, Vec<Option<usize>>)> {
+        let (mut distinct, mut values_of) = (Vec::new(), Vec::<Option<usize>>::new());
+        for (number, aggregate) in aggregates.iter().enumerate() {
+            if !aggregate.is_over_distinct_values() {
+                values_of.push(None);
+                continue;
+            }
+            let before = aggregates.iter().zip(&values_of);
+            let shared = before.filter(|(other, _)| aggregate.shares_values_with(other));
+            let shared = shared.filter_map(|(_, values)| *values).next();
+            if shared.is_none() {
+                let (input, updating) = (&self.input_schema, self.input_updating);
+                distinct.push(DistinctValues::new(number, aggregate, keys, input, updating)?);
+            }
+            values_of.push(shared.or(Some(distinct.len() - 1)));
+        }
+        if distinct.len() > distinct::PARTS.len() {
+            let most = distinct::PARTS.len();
+            return Err(Error::sql(format!(
+                "more than {most} DISTINCT aggregates of different arguments"
+            ))
+            .with_hint("split the query in two and join their results on the keys"));
+        }
+        Ok((distinct, values_of))
+    }
+
     fn key_schema(&self) -> Result<SchemaRef> {
         Ok(Arc::new(self.input_schema.project(&self.keys)?))
     }
@@ -101,22 +131,13 @@ impl OperatorSpec for UpdatingAggregateSpec {
         let keys: Vec<_> =
             self.schema.fields().iter().take(self.keys.len()).map(|f| f.name().as_str()).collect();
         let names: Vec<_> = self.aggregates.iter().map(|a| a.name()).collect();
-        let kept = self.aggregates().unwrap_or_default();
-        let kept: Vec<_> =
-            kept.iter().filter(|a| a.class == Class::Rows).map(Aggregate::name).collect();
-        let keeps = if !kept.is_empty() {
-            format!("every row per group, for {}", kept.join(", "))
-        } else if self.aggregates.is_empty() {
-            "every group".to_owned()
-        } else {
-            format!("the state of {} aggregates per group", self.aggregates.len())
-        };
-        // The state of a single group is a handful of numbers, unless its rows are kept.
-        let bounded = self.keys.is_empty() && kept.is_empty();
+        let aggregates = self.aggregates().unwrap_or_default();
+        // The state of a single group does not grow, unless it holds its rows or its values.
+        let bounded = self.keys.is_empty() && aggregates.iter().all(Aggregate::has_constant_state);
         Explanation {
             detail: format!("keys=[{}] aggregates=[{}]", keys.join(", "), names.join(", ")),
-            keeps: if bounded { String::new() } else { keeps },
-            freed_by: String::new(),
+            keeps: keeps(&aggregates),
+            freed_by: if bounded { "nothing, it does not grow".into() } else { String::new() },
         }
     }
 
@@ -143,12 +164,14 @@ impl OperatorSpec for UpdatingAggregateSpec {
         }
         let (aggregates, key_schema) = (self.aggregates()?, self.key_schema()?);
         let kept = KeptRows::new(&aggregates, &key_schema, &self.input_schema)?;
-        let versions = Versions::new();
+        let (distinct, values_of) = self.distinct_values(&aggregates, &key_schema)?;
         Ok(Box::new(UpdatingAggregate {
             spec: self.clone(),
             aggregates,
             key_schema,
-            versions,
+            versions: Versions::new(),
+            distinct,
+            values_of,
             kept,
         }))
     }
@@ -162,21 +185,12 @@ struct UpdatingAggregate {
     /// Per group: its keys, with an updating input the sum of its rows' weights, and the state of each
     /// aggregate.
     versions: Versions,
+    /// The values of DISTINCT aggregates.
+    distinct: Vec<DistinctValues>,
+    /// For each aggregate which of these are its own.
+    values_of: Vec<Option<usize>>,
     /// The rows of every group, if an aggregate needs them.
     kept: Option<KeptRows>,
-}
-
-/// The touched groups, those that were there before first: their keys, and what was and will be kept.
-#[derive(Debug)]
-struct Change {
-    found: Found,
-    /// How many groups were there before.
-    old: usize,
-    keys: Vec<ArrayRef>,
-    /// The old weights, if the input can take back rows, and states; empty if there were no groups.
-    before: Vec<ArrayRef>,
-    /// The same after the epoch, of all groups.
-    after: Vec<ArrayRef>,
 }
 
 impl UpdatingAggregate {
@@ -232,264 +246,28 @@ impl UpdatingAggregate {
         }
         Ok(touched)
     }
-
-    /// What the epoch changes in the groups it touches.
-    fn change(&self, mut touched: Touched) -> Result<Change> {
-        let groups = touched.count();
-        let keys = touched.take_keys()?;
-        let found = self.versions.find(&keys, groups)?;
-        let is_old = |row: &u32| found.groups[*row as usize] != NONE;
-        let all =
-            0..u32::try_from(groups).map_err(|_| Error::bug("too many groups in an epoch"))?;
-        let (mut order, new): (Vec<u32>, Vec<u32>) = all.partition(is_old);
-        let old = order.len();
-        order.extend(new);
-        touched.renumber(&order, old);
-        let found = found.pick(&order);
-        let keys = take_arrays(&keys, &UInt32Array::from(order), None)?;
-        let before = self.picked(&found.groups[..old])?;
-        let mut after = Vec::with_capacity(before.len());
-        if self.spec.input_updating {
-            after.push(weights_after(before.first(), &touched, groups)?);
-        }
-        let mut results = self.kept_results(&keys, after.first(), groups)?;
-        let mut at = self.weight_width();
-        for (number, aggregate) in self.aggregates.iter().enumerate() {
-            let state = before.get(at..at + aggregate.width).unwrap_or_default();
-            at += aggregate.width;
-            if let Some(place) = results.iter().position(|(other, _)| *other == number) {
-                after.push(results.swap_remove(place).1);
-            } else {
-                after.extend(aggregate.advance(number, state, &touched.parts, groups)?);
-            }
-        }
-        Ok(Change { found, old, keys, before, after })
-    }
-
-    /// The weight and the states of groups; nothing for no groups.
-    fn picked(&self, groups: &[u32]) -> Result<Vec<ArrayRef>> {
-        if groups.is_empty() {
-            return Ok(Vec::new());
-        }
-        let picked = self.versions.pick(groups);
-        let widths: usize = self.aggregates.iter().map(|aggregate| aggregate.width).sum();
-        let first = self.spec.keys.len();
-        let columns = first..first + self.weight_width() + widths;
-        columns.map(|column| picked.column(column)).collect()
-    }
-
-    /// The results over kept rows of the groups that have any; NULL for the others.
-    fn kept_results(
-        &self,
-        keys: &[ArrayRef],
-        weights: Option<&ArrayRef>,
-        groups: usize,
-    ) -> Result<Vec<(usize, ArrayRef)>> {
-        let Some(kept) = &self.kept else { return Ok(Vec::new()) };
-        let visible = self.visible(weights, groups);
-        if visible.true_count() == groups {
-            return kept.results(&self.aggregates, keys, groups);
-        }
-        let rows: UInt32Array = rows_where(&visible);
-        let keys = take_arrays(keys, &rows, None)?;
-        let mut place = 0..;
-        let places = visible.values().iter().map(|visible| visible.then(|| place.next()).flatten());
-        let places: UInt32Array = places.collect();
-        let count = rows.len();
-        let results = if count == 0 {
-            let numbers =
-                self.aggregates.iter().enumerate().filter(|(_, a)| a.class == Class::Rows);
-            let of_none = |(number, aggregate): (usize, &Aggregate)| {
-                (number, new_null_array(&aggregate.state_types()[0], groups))
-            };
-            return Ok(numbers.map(of_none).collect());
-        } else {
-            kept.results(&self.aggregates, &keys, count)?
-        };
-        let spread =
-            |(number, values): (usize, ArrayRef)| Ok((number, take(&values, &places, None)?));
-        results.into_iter().map(spread).collect()
-    }
-
-    /// Which groups have a row in the output: those that have one in the input, or the only one.
-    fn visible(&self, weights: Option<&ArrayRef>, groups: usize) -> BooleanArray {
-        match weights.filter(|_| !self.is_global()) {
-            Some(weights) => {
-                let weights = weights.as_primitive::<Int64Type>().values();
-                weights.iter().map(|weight| Some(*weight > 0)).collect()
-            }
-            None => BooleanArray::from(vec![true; groups]),
-        }
-    }
-
-    /// The results of groups with these weights and states.
-    fn results(&self, columns: &[ArrayRef]) -> Result<Vec<ArrayRef>> {
-        let mut at = self.weight_width();
-        let mut results = Vec::with_capacity(self.aggregates.len());
-        for aggregate in &self.aggregates {
-            results.push(aggregate.results(&columns[at..at + aggregate.width])?);
-            at += aggregate.width;
-        }
-        Ok(results)
-    }
-
-    /// The rows that leave the output and those that enter it.
-    fn output(&self, change: &Change) -> Result<Vec<Delta>> {
-        let (old, groups) = (change.old, change.found.groups.len());
-        let weights = |columns: &[ArrayRef]| {
-            columns.first().filter(|_| self.spec.input_updating).map(Arc::clone)
-        };
-        let was = self.visible(weights(&change.before).as_ref(), old);
-        let is = self.visible(weights(&change.after).as_ref(), groups);
-        let new = self.results(&change.after)?;
-        let (mut leave, mut enter) = (Vec::new(), Vec::new());
-        let mut deltas = Vec::with_capacity(2);
-        if old > 0 {
-            let results = self.results(&change.before)?;
-            let mut same = and(&was, &is.slice(0, old))?;
-            for (before, after) in results.iter().zip(&new) {
-                let after = after.slice(0, old);
-                same = and(&same, &equal_values(before, &after, NullEquality::NullEqualsNull)?)?;
-            }
-            let changed = |row: &u32| !same.value(*row as usize);
-            leave.extend((0..).take(old).filter(|row| was.value(*row as usize) && changed(row)));
-            enter.extend((0..).take(old).filter(|row| is.value(*row as usize) && changed(row)));
-            let columns = change.keys.iter().chain(&results);
-            deltas.extend(self.delta(columns, leave, -1)?);
-        }
-        enter.extend((0..).take(groups).skip(old).filter(|row| is.value(*row as usize)));
-        deltas.extend(self.delta(change.keys.iter().chain(&new), enter, 1)?);
-        Ok(deltas)
-    }
-
-    /// These rows of `columns` as a change of the output.
-    fn delta<'a>(
-        &self,
-        columns: impl Iterator<Item = &'a ArrayRef>,
-        rows: Vec<u32>,
-        weight: i64,
-    ) -> Result<Option<Delta>> {
-        if rows.is_empty() {
-            return Ok(None);
-        }
-        let weights = (!self.spec.is_append_only()).then(|| vec![weight; rows.len()].into());
-        let rows = UInt32Array::from(rows);
-        let column = |(column, field): (&ArrayRef, &FieldRef)| {
-            let column = take(column, &rows, None)?;
-            if column.data_type() == field.data_type() {
-                return Ok(column);
-            }
-            cast(&column, field.data_type())
-        };
-        let columns = columns.zip(self.spec.schema.fields()).map(column);
-        let columns = columns.collect::<Result<_, arrow::error::ArrowError>>()?;
-        let batch = RecordBatch::try_new(Arc::clone(&self.spec.schema), columns)?;
-        Ok(Some(Delta { batch, weights }))
-    }
-
-    /// Makes what was computed the state.
-    fn keep(&mut self, change: &Change) -> Result<()> {
-        let groups = change.found.groups.len();
-        let alive = match change.after.first().filter(|_| self.spec.input_updating) {
-            Some(weights) if !self.is_global() => {
-                let weights = weights.as_primitive::<Int64Type>().values();
-                weights.iter().map(|weight| Some(*weight != 0)).collect()
-            }
-            _ => BooleanArray::from(vec![true; groups]),
-        };
-        // The state of keys alone does not change.
-        let first = if self.spec.is_append_only() { change.old } else { 0 };
-        let all = || (0_u32..).zip(alive.values().iter());
-        let gone: Vec<u32> =
-            all().take(change.old).filter(|(_, alive)| !alive).map(|(row, _)| row).collect();
-        let kept: Vec<u32> =
-            all().skip(first).filter(|(_, alive)| *alive).map(|(row, _)| row).collect();
-        if !gone.is_empty() {
-            let keys = take_arrays(&change.keys, &UInt32Array::from(gone.clone()), None)?;
-            self.versions.remove(&change.found.pick(&gone), &keys)?;
-        }
-        if kept.is_empty() {
-            return Ok(());
-        }
-        let mut columns: Vec<ArrayRef> =
-            change.keys.iter().chain(&change.after).map(Arc::clone).collect();
-        if kept.len() < groups {
-            columns = take_arrays(&columns, &UInt32Array::from(kept.clone()), None)?;
-        }
-        self.versions.put(change.found.pick(&kept), &columns)
-    }
-
-    /// Brings back groups; where a key is there more than once its last row counts.
-    fn restore_groups(&mut self, rows: &RecordBatch) -> Result<()> {
-        let width = self.spec.keys.len();
-        let mut touched = Touched::new(&self.key_schema)?;
-        let keys = rows.columns()[..width].to_vec();
-        touched.add(Rows { keys, ..Rows::default() }, None, rows.num_rows())?;
-        let groups = touched.count();
-        let mut last = vec![0_u32; groups];
-        for (row, group) in (0..).zip(&touched.parts[0].groups) {
-            last[*group] = row;
-        }
-        let keys = touched.take_keys()?;
-        let found = self.versions.find(&keys, groups)?;
-        let mut columns = take_arrays(rows.columns(), &UInt32Array::from(last), None)?;
-        columns.splice(..width, keys);
-        // The only group of an aggregation without keys is never gone.
-        let weights = (self.spec.input_updating && !self.is_global())
-            .then(|| columns[width].as_primitive::<Int64Type>().clone());
-        let gone = |row: usize| weights.as_ref().is_some_and(|weights| weights.value(row) == 0);
-        let (gone, alive): (Vec<u32>, Vec<u32>) =
-            (0..).take(groups).partition(|row| gone(*row as usize));
-        let gone: Vec<u32> =
-            gone.into_iter().filter(|row| found.groups[*row as usize] != NONE).collect();
-        let gone_keys = take_arrays(&columns[..width], &UInt32Array::from(gone.clone()), None)?;
-        self.versions.remove(&found.pick(&gone), &gone_keys)?;
-        let columns = take_arrays(&columns, &UInt32Array::from(alive.clone()), None)?;
-        if !alive.is_empty() {
-            self.versions.put(found.pick(&alive), &columns)?;
-        }
-        // All of it is in a snapshot already.
-        self.versions.take_changes()?;
-        Ok(())
-    }
-
-    /// Groups that are gone, as rows of a snapshot: keys, a weight of zero, no states.
-    fn gone(&self, mut columns: Vec<ArrayRef>) -> Vec<ArrayRef> {
-        let rows = columns.first().map_or(0, |key| key.len());
-        columns.push(Arc::new(Int64Array::from(vec![0; rows])));
-        let types = self.aggregates.iter().flat_map(Aggregate::state_types);
-        columns.extend(types.map(|data_type| new_null_array(&data_type, rows)));
-        columns
-    }
 }
 
-/// The weights of groups after the epoch.
-fn weights_after(before: Option<&ArrayRef>, touched: &Touched, groups: usize) -> Result<ArrayRef> {
-    let mut weights = Vec::with_capacity(groups);
-    if let Some(before) = before {
-        let before = before.as_primitive_opt::<Int64Type>();
-        let before = before.ok_or_else(|| Error::bug("a group lost its weight"))?;
-        weights.extend_from_slice(before.values());
-    }
-    weights.resize(groups, 0);
-    for part in &touched.parts {
-        for (row, group) in part.groups.iter().enumerate() {
-            weights[*group] += part.weights.as_ref().map_or(1, |weights| weights.value(row));
-        }
-    }
-    Ok(Arc::new(Int64Array::from(weights)))
-}
-
-fn rows_where(mask: &BooleanArray) -> UInt32Array {
-    (0_u32..).zip(mask.values().iter()).filter_map(|(row, holds)| holds.then_some(row)).collect()
-}
-
-fn state_batch(columns: Vec<ArrayRef>) -> Result<RecordBatch> {
-    let field = |(i, column): (usize, &ArrayRef)| {
-        Field::new(format!("column_{i}"), column.data_type().clone(), true)
+/// What is kept for these aggregates.
+fn keeps(aggregates: &[Aggregate]) -> String {
+    let named = |holds: &dyn Fn(&Aggregate) -> bool| {
+        let names = aggregates.iter().filter(|aggregate| holds(aggregate)).map(Aggregate::name);
+        names.collect::<Vec<_>>().join(", ")
     };
-    let schema = Schema::new(columns.iter().enumerate().map(field).collect::<Vec<_>>());
-    Ok(RecordBatch::try_new(Arc::new(schema), columns)?)
+    let mut keeps = match aggregates.len() {
+        0 => "every group".to_owned(),
+        1 => "the state of 1 aggregate per group".to_owned(),
+        many => format!("the state of {many} aggregates per group"),
+    };
+    let distinct = named(&Aggregate::is_over_distinct_values);
+    if !distinct.is_empty() {
+        keeps.push_str(&format!("; every distinct value per group, for {distinct}"));
+    }
+    let rows = named(&|aggregate| aggregate.class == Class::Rows);
+    if !rows.is_empty() {
+        keeps.push_str(&format!("; every row per group, for {rows}"));
+    }
+    keeps
 }
 
 impl Operator for UpdatingAggregate {
@@ -507,17 +285,15 @@ impl Operator for UpdatingAggregate {
     }
 
     fn snapshot(&mut self) -> Result<Vec<StateBatch>> {
-        let changes = self.versions.take_changes()?;
-        let mut state = Vec::new();
-        for keys in changes.removed {
-            state.push(StateBatch { part: GROUPS, rows: state_batch(self.gone(keys))? });
-        }
-        if changes.count > 0 {
-            state.push(StateBatch { part: GROUPS, rows: state_batch(changes.rows)? });
+        let part = |part: &'static str| move |rows| StateBatch { part, rows };
+        let types: Vec<_> = self.aggregates.iter().flat_map(Aggregate::state_types).collect();
+        let groups = self.versions.snapshot(&types)?;
+        let mut state: Vec<_> = groups.into_iter().map(part(GROUPS)).collect();
+        for (values, name) in self.distinct.iter_mut().zip(distinct::PARTS) {
+            state.extend(values.snapshot()?.into_iter().map(part(name)));
         }
         if let Some(kept) = &mut self.kept {
-            let rows = kept.snapshot()?.into_iter();
-            state.extend(rows.map(|rows| StateBatch { part: ROWS, rows }));
+            state.extend(kept.snapshot()?.into_iter().map(part(ROWS)));
         }
         Ok(state)
     }
@@ -528,15 +304,25 @@ impl Operator for UpdatingAggregate {
         let width = self.spec.keys.len() + self.weight_width() + widths;
         for StateBatch { part, rows } in state {
             match part {
-                GROUPS if rows.num_columns() == width => self.restore_groups(&rows)?,
+                GROUPS if rows.num_columns() == width => {
+                    // The only group of an aggregation without keys is never gone.
+                    let weighted = self.spec.input_updating && !self.is_global();
+                    self.versions.restore(&rows, &self.key_schema, weighted)?;
+                }
                 ROWS => self.kept.as_mut().ok_or_else(not_ours)?.restore(&rows)?,
-                _ => return Err(not_ours()),
+                _ => {
+                    let at = distinct::PARTS.iter().position(|name| *name == part);
+                    let values = at.and_then(|at| self.distinct.get_mut(at));
+                    values.ok_or_else(not_ours)?.restore(&rows)?;
+                }
             }
         }
         Ok(())
     }
 
     fn memory_bytes(&self) -> usize {
-        self.versions.memory_bytes() + self.kept.as_ref().map_or(0, KeptRows::memory_bytes)
+        let distinct: usize = self.distinct.iter().map(DistinctValues::memory_bytes).sum();
+        let kept = self.kept.as_ref().map_or(0, KeptRows::memory_bytes);
+        self.versions.memory_bytes() + distinct + kept
     }
 }

@@ -7,6 +7,9 @@
 //! | exact | COUNT; SUM and AVG of integers and decimals | the count and the sum of weighted values |
 //! | rows | all others | the result; it is computed anew from the group's rows |
 //!
+//! DISTINCT forms of the exact ones are of the same class, over the values that begin or cease to be
+//! there ([`super::distinct`]), whether rows are only added or not.
+//!
 //! Sums of floating-point numbers are of the last class: taking back what was added does not give what
 //! was before.
 
@@ -26,11 +29,34 @@ use datafusion::physical_expr::expressions::CastExpr;
 use datafusion::physical_expr::{GroupsAccumulatorAdapter, PhysicalExpr};
 
 use super::exact::{Sums, counted_weights};
-use super::touched::Part;
+use super::touched::Contribution;
 use crate::error::{Error, Result};
 
 /// Sums of integers that an average divides: no sum of 2⁶³ rows leaves it.
 const WIDE: DataType = DataType::Decimal128(38, 0);
+
+/// The aggregates whose accumulators hold a few numbers or a single value.
+const CONSTANT: [&str; 19] = [
+    "count",
+    "sum",
+    "avg",
+    "min",
+    "max",
+    "bool_and",
+    "bool_or",
+    "bit_and",
+    "bit_or",
+    "bit_xor",
+    "var",
+    "var_pop",
+    "stddev",
+    "stddev_pop",
+    "corr",
+    "covar_samp",
+    "covar_pop",
+    "first_value",
+    "last_value",
+];
 
 /// How an aggregate follows a change.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,7 +96,11 @@ impl Aggregate {
     ) -> Result<Self> {
         let order = function.order_bys().iter().map(|order| Arc::clone(&order.expr));
         let mut arguments: Vec<_> = function.expressions().into_iter().chain(order).collect();
-        let class = if updating { classify(function, input)? } else { Class::Merged };
+        let class = match classify(function, input)? {
+            exact if exact != Class::Rows && (updating || function.is_distinct()) => exact,
+            _ if updating => Class::Rows,
+            _ => Class::Merged,
+        };
         if class == Class::IntegerAverage {
             arguments = arguments.iter().filter_map(integer_inside).collect();
         }
@@ -81,6 +111,37 @@ impl Aggregate {
         };
         let (function, filter) = (Arc::clone(function), filter.map(Arc::clone));
         Ok(Self { function, class, arguments, filter, width, global })
+    }
+
+    /// Whether each value of its arguments counts once per group.
+    pub(super) fn is_over_distinct_values(&self) -> bool {
+        self.function.is_distinct() && !matches!(self.class, Class::Rows | Class::Merged)
+    }
+
+    /// Whether its state stays of a size, however many rows a group has.
+    pub(super) fn has_constant_state(&self) -> bool {
+        let constant = match self.class {
+            Class::Rows => false,
+            Class::Merged => CONSTANT.contains(&self.function.fun().name()),
+            _ => true,
+        };
+        constant && !self.function.is_distinct()
+    }
+
+    /// Whether the distinct values of `other` are also its own.
+    pub(super) fn shares_values_with(&self, other: &Self) -> bool {
+        let casts = |aggregate: &Self| aggregate.class == Class::IntegerAverage;
+        self.arguments == other.arguments
+            && self.filter == other.filter
+            && casts(self) == casts(other)
+    }
+
+    /// The types of what it reads of a row.
+    pub(super) fn argument_types(&self, input: &SchemaRef) -> Result<Vec<DataType>> {
+        if self.class == Class::IntegerAverage {
+            return Ok(vec![WIDE; self.arguments.len()]);
+        }
+        self.arguments.iter().map(|argument| Ok(argument.data_type(input)?)).collect()
     }
 
     pub(super) fn name(&self) -> &str {
@@ -119,49 +180,45 @@ impl Aggregate {
         }
     }
 
-    /// The state of `groups` groups after the rows in `parts`, of which this is aggregate number
-    /// `number`. The first groups had a state before: `old`, which is empty if there is none of them.
-    /// Not for [`Class::Rows`].
+    /// The state of `groups` groups after some rows. The first groups had a state before: `old`, which
+    /// is empty if there is none of them. Not for [`Class::Rows`].
     pub(super) fn advance(
         &self,
-        number: usize,
         old: &[ArrayRef],
-        parts: &[Part],
+        parts: &[Contribution<'_>],
         groups: usize,
     ) -> Result<Vec<ArrayRef>> {
         match &self.class {
-            Class::Merged => self.merge(number, old, parts),
+            Class::Merged => self.merge(old, parts),
             Class::Rows => Err(Error::bug("an aggregate over kept rows has no state to advance")),
-            Class::Count => Ok(vec![self.counts(number, old, parts, groups)?]),
-            Class::Sum(sum) | Class::Average(sum) => self.sums(number, old, parts, (groups, sum)),
-            Class::IntegerAverage => self.sums(number, old, parts, (groups, &WIDE)),
+            Class::Count => Ok(vec![self.counts(old, parts, groups)?]),
+            Class::Sum(sum) | Class::Average(sum) => self.sums(old, parts, (groups, sum)),
+            Class::IntegerAverage => self.sums(old, parts, (groups, &WIDE)),
         }
     }
 
-    fn merge(&self, number: usize, old: &[ArrayRef], parts: &[Part]) -> Result<Vec<ArrayRef>> {
+    fn merge(&self, old: &[ArrayRef], parts: &[Contribution<'_>]) -> Result<Vec<ArrayRef>> {
         let mut accumulator = self.accumulator()?;
         if let Some(first) = old.first() {
             let indices: Vec<usize> = (0..first.len()).collect();
             accumulator.merge_batch(old, &indices, None, first.len())?;
         }
         for part in parts {
-            let filter = part.rows.filters[number].as_ref();
-            let arguments = &part.rows.arguments[number];
-            accumulator.update_batch(arguments, &part.groups, filter, part.groups_so_far)?;
+            let Contribution { arguments, filter, groups, groups_so_far, .. } = *part;
+            accumulator.update_batch(arguments, groups, filter, groups_so_far)?;
         }
         Ok(accumulator.state(EmitTo::All)?)
     }
 
     fn counts(
         &self,
-        number: usize,
         old: &[ArrayRef],
-        parts: &[Part],
+        parts: &[Contribution<'_>],
         groups: usize,
     ) -> Result<ArrayRef> {
         let mut counts = old_counts(old, groups)?;
         for part in parts {
-            for (group, weight) in part.groups.iter().zip(counted_weights(part, number)) {
+            for (group, weight) in part.groups.iter().zip(counted_weights(part)) {
                 counts[*group] += weight;
             }
         }
@@ -170,19 +227,18 @@ impl Aggregate {
 
     fn sums(
         &self,
-        number: usize,
         old: &[ArrayRef],
-        parts: &[Part],
+        parts: &[Contribution<'_>],
         (groups, sum_type): (usize, &DataType),
     ) -> Result<Vec<ArrayRef>> {
         let mut counts = old_counts(old, groups)?;
         let mut sums = Sums::new(sum_type, old.get(1), groups)?;
         for part in parts {
-            let weights = counted_weights(part, number);
+            let weights = counted_weights(part);
             for (group, weight) in part.groups.iter().zip(&weights) {
                 counts[*group] += weight;
             }
-            sums.add(&part.rows.arguments[number][0], &part.groups, &weights)?;
+            sums.add(&part.arguments[0], part.groups, &weights)?;
         }
         Ok(vec![Arc::new(Int64Array::from(counts)), sums.into_array(sum_type)?])
     }
@@ -221,9 +277,6 @@ impl Aggregate {
 }
 
 fn classify(function: &AggregateFunctionExpr, input: &SchemaRef) -> Result<Class> {
-    if function.is_distinct() {
-        return Ok(Class::Rows);
-    }
     if *function.fun() == *count_udaf() {
         return Ok(Class::Count);
     }
@@ -242,7 +295,8 @@ fn classify(function: &AggregateFunctionExpr, input: &SchemaRef) -> Result<Class
     }
     if *function.fun() == *avg_udaf() {
         return Ok(match data_type {
-            DataType::Decimal128(..) => Class::Average(data_type),
+            // The accumulator of the DISTINCT form, which has to divide, takes no sums.
+            DataType::Decimal128(..) if !function.is_distinct() => Class::Average(data_type),
             DataType::Float64
                 if integer_inside(argument).is_some_and(|inner| {
                     inner.data_type(input).is_ok_and(|data_type| data_type.is_integer())

@@ -6,28 +6,27 @@ use arrow::array::{Array, ArrayRef, AsArray, Decimal128Array, Int64Array, UInt64
 use arrow::buffer::ScalarBuffer;
 use arrow::datatypes::{DataType, Decimal128Type, Int64Type, UInt64Type};
 
-use super::touched::Part;
+use super::touched::Contribution;
 use crate::error::{Error, Result};
 
-/// How often each row counts for aggregate number `number`: not at all where an argument is NULL or
-/// its filter does not hold.
-pub(super) fn counted_weights(part: &Part, number: usize) -> Vec<i64> {
-    let mut weights = match &part.weights {
-        Some(weights) => weights.values().to_vec(),
-        None => vec![1; part.groups.len()],
+/// How often each row counts: not at all where an argument is NULL or the filter does not hold.
+pub(super) fn counted_weights(rows: &Contribution<'_>) -> Vec<i64> {
+    let mut weights = match rows.weights {
+        Some(weights) => weights.to_vec(),
+        None => vec![1; rows.groups.len()],
     };
     let mut keep_where = |holds: &dyn Fn(usize) -> bool| {
         let out = weights.iter_mut().enumerate().filter(|(row, _)| !holds(*row));
         out.for_each(|(_, weight)| *weight = 0);
     };
-    for argument in &part.rows.arguments[number] {
+    for argument in rows.arguments {
         if argument.logical_null_count() > 0
             && let Some(valid) = argument.logical_nulls()
         {
             keep_where(&|row| valid.is_valid(row));
         }
     }
-    if let Some(filter) = &part.rows.filters[number] {
+    if let Some(filter) = rows.filter {
         keep_where(&|row| filter.is_valid(row) && filter.value(row));
     }
     weights

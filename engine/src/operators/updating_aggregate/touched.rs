@@ -32,6 +32,29 @@ pub(super) struct Part {
     pub(super) groups_so_far: usize,
 }
 
+/// What one aggregate reads of some rows.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Contribution<'a> {
+    pub(super) arguments: &'a [ArrayRef],
+    pub(super) filter: Option<&'a BooleanArray>,
+    pub(super) weights: Option<&'a [i64]>,
+    pub(super) groups: &'a [usize],
+    pub(super) groups_so_far: usize,
+}
+
+impl Part {
+    /// What aggregate number `number` reads.
+    pub(super) fn of(&self, number: usize) -> Contribution<'_> {
+        Contribution {
+            arguments: &self.rows.arguments[number],
+            filter: self.rows.filters[number].as_ref(),
+            weights: self.weights.as_ref().map(|weights| &weights.values()[..]),
+            groups: &self.groups,
+            groups_so_far: self.groups_so_far,
+        }
+    }
+}
+
 /// The rows of one epoch, and which groups they touch.
 pub(super) struct Touched {
     /// `None` where there are no keys: there is one group.
