@@ -6,12 +6,14 @@ use arrow::array::{
     ArrayRef, BooleanArray, Decimal128Array, Float64Array, Int64Array, ListArray, StringArray,
     StringViewArray, UInt64Array,
 };
+use arrow::compute::SortOptions;
 use arrow::datatypes::{DataType, Field, Int64Type, Schema};
 use datafusion::functions_aggregate::{
     array_agg, average, bit_and_or_xor, bool_and_or, count, first_last, median, min_max, regr,
     stddev, sum,
 };
 use datafusion::logical_expr::AggregateUDF;
+use datafusion::physical_expr::PhysicalSortExpr;
 use datafusion::physical_expr::aggregate::AggregateExprBuilder;
 use datafusion::physical_expr::expressions::{BinaryExpr, CastExpr, Column, lit};
 use proptest::prelude::*;
@@ -396,6 +398,41 @@ fn aggregates_that_depend_on_order_keep_it() {
         }
         let list: Vec<String> = (0..20).map(|v| v.to_string()).collect();
         assert_eq!(seen, Multiset::from([(format!("NULL|[{}]|0|19", list.join(", ")), 1)]));
+    }
+}
+
+proptest! {
+    #![proptest_config(cases(8))]
+    #[test]
+    fn aggregates_with_an_order_are_those_of_batch(epochs in epochs()) {
+        let ordered = |function, options| {
+            let order = PhysicalSortExpr { expr: physical("v"), options };
+            (built(on(function, &["v"]).order_by(vec![order])), None)
+        };
+        let (first, last) = (SortOptions::new(false, true), SortOptions::new(true, false));
+        let calls = || vec![
+            ordered(array_agg::array_agg_udaf(), last),
+            ordered(first_last::first_value_udaf(), first),
+            ordered(first_last::last_value_udaf(), last),
+        ];
+        let sql = "SELECT g, array_agg(v ORDER BY v DESC NULLS LAST), \
+            first_value(v ORDER BY v NULLS FIRST), last_value(v ORDER BY v DESC NULLS LAST) \
+            FROM s GROUP BY g";
+        for updating in [false, true] {
+            let spec = spec(&["g"], calls(), updating);
+            let mut operator = Restarted::new(&spec);
+            let (mut table, mut seen) = (Table::default(), Multiset::new());
+            for ((added, taken_back), fate) in &epochs {
+                let taken_back = if updating { taken_back.clone() } else { vec![] };
+                let mut deltas = table.change(&(added.clone(), taken_back), true);
+                if !updating {
+                    deltas.iter_mut().for_each(|delta| delta.weights = None);
+                }
+                integrate_net(&mut seen, &operator.step(vec![changed(deltas, 7)], *fate))?;
+                let expected = batch_sql(&[("s", batch(&table.0))], sql);
+                prop_assert_eq!(&seen, &multiset(&expected));
+            }
+        }
     }
 }
 
