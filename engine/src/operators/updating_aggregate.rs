@@ -10,8 +10,8 @@
 //! ```
 //!
 //! State is never read destructively: an epoch merges the old state of the touched groups with what it
-//! brings into new, immutable rows ([`versions`]). Aggregates that cannot take back what they have
-//! seen are computed anew from the rows of the touched groups ([`kept`]).
+//! brings into new, immutable rows (`versions`). Aggregates that cannot take back what they have
+//! seen are computed anew from the rows of the touched groups (`kept`).
 //!
 //! Keys alone (`DISTINCT`) over rows that are only added need no taking back: each key comes out once.
 //!
