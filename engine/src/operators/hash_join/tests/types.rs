@@ -221,6 +221,39 @@ proptest! {
     }
 }
 
+/// So many rows come and go that both sides reclaim their space again and again; the counts of the
+/// rows that stay must come along.
+#[test]
+fn counts_survive_the_reclaiming_of_dead_rows() {
+    let row = |e: i64, i: i64| (Some(u8::from(i % 3 == 0)), Some(i % 25), (e * 7 + i) % 90);
+    for join in [JoinType::Full, JoinType::LeftSemi, JoinType::RightAnti, JoinType::LeftMark] {
+        let nulls = NullEquality::NullEqualsNothing;
+        let case = Case { join, nulls, residual: true, updating: true };
+        let spec = spec_of(case);
+        let mut operator = Restarted::new(&spec);
+        let mut seen = Multiset::new();
+        for e in 0..60 {
+            let of = |side: i64, kept: i64| {
+                // One in `kept` rows of the epoch before stays for good.
+                let gone = (0..90).filter(move |i| e > 0 && i % kept != 0);
+                let gone = gone.map(move |i| (row(e - 1 + side, i), -1));
+                let come = (0..90).map(move |i| (row(e + side, i), 1));
+                weighted(&come.chain(gone).collect::<Vec<_>>())
+            };
+            let fate = if e % 13 == 12 { Fate::Restart } else { Fate::Runs };
+            let inputs = [of(0, 45), of(5, 30)].map(|delta| changed(vec![delta], 3));
+            add_net(&mut seen, &operator.step(inputs.into(), fate), spec.is_updating());
+        }
+        let there = |side: i64, kept: i64| -> Vec<Row> {
+            let stay =
+                (0..59).flat_map(|e| (0..90).filter(move |i| i % kept == 0).map(move |i| (e, i)));
+            let last = (0..90).map(|i| (59, i));
+            stay.chain(last).map(|(e, i)| row(e + side, i)).collect()
+        };
+        assert_eq!(seen, answer(case, &there(0, 45), &there(5, 30)), "{join}");
+    }
+}
+
 fn plain(join: JoinType, updating: bool) -> HashJoinSpec {
     let nulls = NullEquality::NullEqualsNothing;
     spec_of(Case { join, nulls, residual: false, updating })
