@@ -5,10 +5,10 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::{Schema, SchemaRef};
+use arrow::datatypes::{DataType, Schema, SchemaRef};
 use datafusion::common::{Column, DFSchema};
 use datafusion::logical_expr::expr::AggregateFunctionParams;
-use datafusion::logical_expr::{Expr, ExprSchemable};
+use datafusion::logical_expr::{Cast, Expr, ExprSchemable};
 use datafusion::physical_expr::PhysicalExpr;
 
 use super::physical;
@@ -45,6 +45,11 @@ impl<'a> Columns<'a> {
     pub(super) fn replace(&mut self, expr: &Expr) -> Expr {
         match expr {
             Expr::Literal(..) => expr.clone(),
+            // Whole numbers stay whole below an aggregate: their sums can be taken back exactly.
+            Expr::Cast(cast) if widens_integer(cast, self.input) => {
+                let inner = Box::new(self.replace(&cast.expr));
+                Expr::Cast(Cast { expr: inner, field: Arc::clone(&cast.field) })
+            }
             _ => Expr::Column(Column::from_name(name(self.add(expr)))),
         }
     }
@@ -84,6 +89,12 @@ impl<'a> Columns<'a> {
     pub(super) fn physical(&self) -> Result<Vec<Arc<dyn PhysicalExpr>>, SqlError> {
         self.exprs.iter().map(|expr| physical(expr, self.input)).collect()
     }
+}
+
+/// Whether a cast turns integers into floating point numbers, which never fails.
+fn widens_integer(cast: &Cast, input: &DFSchema) -> bool {
+    *cast.field.data_type() == DataType::Float64
+        && cast.expr.get_type(input).is_ok_and(|from| from.is_integer())
 }
 
 fn name(index: usize) -> String {
