@@ -79,7 +79,9 @@ struct ArrivalOrder {
 
 impl ArrivalOrder {
     fn new() -> Self {
-        Self { signature: Signature::any(1, Volatility::Immutable) }
+        // Volatile, so that the optimizer does not compute it once for several windows and leave them
+        // ordered by a column that no longer says what it is.
+        Self { signature: Signature::any(1, Volatility::Volatile) }
     }
 }
 
