@@ -56,11 +56,13 @@ pub struct EpochOutput {
     pub watermark_ms: Option<i64>,
 }
 
-/// The state of a dataflow: what every operator's lanes handed over, and the time of its sources.
+/// The state of a dataflow: what every operator's lanes handed over, the time of its sources, and what
+/// it knows its tables to be.
 #[derive(Debug, Clone, Default)]
 pub struct Snapshot {
     operators: Vec<(NodeId, usize, Vec<StateBatch>)>,
     sources: Vec<(NodeId, SourceState)>,
+    tables: Vec<(NodeId, Vec<RecordBatch>)>,
     epoch: u64,
 }
 
@@ -182,14 +184,16 @@ impl Executor {
                 Running::Source(source) => {
                     snapshot.sources.push((NodeId(index), source.clone()));
                 }
-                Running::ErrorStream | Running::Table(_) | Running::Sink => {}
+                Running::Table(rows) => snapshot.tables.push((NodeId(index), rows.clone())),
+                Running::ErrorStream | Running::Sink => {}
             }
         }
         Ok(snapshot)
     }
 
     /// Brings a new executor of the same dataflow and lanes to where `snapshots` (all of them, in the
-    /// order they were taken) end. Tables are read again.
+    /// order they were taken) end. Tables are read again: what they were is known, so that only what
+    /// has changed since reaches the operators.
     ///
     /// # Errors
     ///
@@ -205,6 +209,9 @@ impl Executor {
             }
             for (node, state) in snapshot.sources {
                 self.nodes[node.0] = Running::Source(state);
+            }
+            for (node, rows) in snapshot.tables {
+                self.nodes[node.0] = Running::Table(rows);
             }
         }
         for (node, states) in self.nodes.iter_mut().zip(states) {
