@@ -1,7 +1,7 @@
 //! Carries out a script's records on the real parser, planner and executor: no files, no clock, no
 //! threads but the executor's own. What happens depends on the script alone.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fmt;
 use std::sync::Arc;
 
@@ -81,7 +81,8 @@ struct Run {
 #[derive(Debug)]
 pub(super) struct Driver {
     lanes: usize,
-    mentions: Mentions,
+    /// What the script speaks of now, and after each restart still to come.
+    mentions: VecDeque<Mentions>,
     catalog: Catalog,
     queries: BTreeMap<String, (Query, String)>,
     runs: Vec<Run>,
@@ -129,10 +130,10 @@ impl sqllogictest::DB for Driver {
 }
 
 impl Driver {
-    pub(super) fn new(mentions: Mentions, lanes: usize) -> Self {
+    pub(super) fn new(mentions: Vec<Mentions>, lanes: usize) -> Self {
         Self {
             lanes,
-            mentions,
+            mentions: mentions.into(),
             catalog: Catalog::default(),
             queries: BTreeMap::new(),
             runs: Vec::new(),
@@ -148,6 +149,7 @@ impl Driver {
     }
 
     fn restart(&mut self) {
+        self.mentions.pop_front();
         self.runs.clear();
         self.started = false;
         self.happenings.clear();
@@ -266,16 +268,17 @@ impl Driver {
     /// Plans the sinks, the named queries and what else is watched, and starts them together.
     fn start(&mut self) -> Result<(), Failure> {
         self.started = true;
+        let mentions = self.mentions.front().cloned().unwrap_or_default();
         if !self.catalog.sinks.is_empty() {
             let planned = plan::application(&self.catalog).map_err(|e| Failure::sql(&e, ""))?;
-            self.begin(planned, None)?;
+            self.begin(planned, None, &mentions)?;
         }
         for (name, (query, text)) in self.queries.clone() {
             let planned = plan::stream_query(&self.catalog, &query);
             let planned = planned.map_err(|error| Failure::sql(&error, &text))?;
-            self.begin(planned, Some(name))?;
+            self.begin(planned, Some(name), &mentions)?;
         }
-        for name in self.mentions.outputs.clone() {
+        for name in mentions.outputs.clone() {
             if self.queries.contains_key(&name) || self.catalog.sinks.contains_key(&name) {
                 continue;
             }
@@ -288,18 +291,23 @@ impl Driver {
             };
             let planned = plan::stream_query(&self.catalog, query);
             let planned = planned.map_err(|error| Failure::sql(&error, &text))?;
-            self.begin(planned, Some(name))?;
+            self.begin(planned, Some(name), &mentions)?;
         }
         Ok(())
     }
 
-    fn begin(&mut self, planned: Planned, name: Option<String>) -> Result<(), Failure> {
+    fn begin(
+        &mut self,
+        planned: Planned,
+        name: Option<String>,
+        mentions: &Mentions,
+    ) -> Result<(), Failure> {
         let dataflow = Arc::new(planned.dataflow);
         let mut executor = Executor::new(Arc::clone(&dataflow), self.lanes)?;
         let mut events = Vec::new();
         for (id, node) in dataflow.iter() {
             let NodeKind::Source(source) = &node.kind else { continue };
-            let named = self.mentions.partitions.get(&source.stream).cloned().unwrap_or_default();
+            let named = mentions.partitions.get(&source.stream).cloned().unwrap_or_default();
             let first = named.is_empty().then(|| FIRST_PARTITION.to_owned());
             events.extend(named.into_iter().chain(first).map(|partition| {
                 let partition = PartitionId::from(partition.as_str());

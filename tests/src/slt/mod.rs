@@ -68,9 +68,9 @@ pub fn run_file(path: &Path) -> Result<(), String> {
 /// The first record whose result is not the expected one, with its place in the text.
 pub fn run_text(name: &str, text: &str, lanes: usize) -> Result<(), String> {
     let script = script::Script::parse(name, text)?;
-    let mention = script.mentions.clone();
+    let mentions = script.mentions.clone();
     let mut runner = Runner::new(|| {
-        let driver = Driver::new(mention.clone(), lanes);
+        let driver = Driver::new(mentions.clone(), lanes);
         std::future::ready(Ok::<_, driver::Failure>(driver))
     });
     for record in script.records {

@@ -8,8 +8,8 @@ use sqllogictest::{DefaultColumnType, Record};
 /// The partition meant where none is named.
 pub(super) const FIRST_PARTITION: &str = "p0";
 
-/// What a script speaks of anywhere, which must be known when it starts: partitions hold a watermark
-/// back from the beginning, and outputs are watched from the first epoch.
+/// What a script speaks of until it ends or restarts, which must be known when it starts: partitions
+/// hold a watermark back from the beginning, and outputs are watched from the first epoch.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Mentions {
     /// The partitions of each stream, by folded name.
@@ -23,8 +23,8 @@ pub(super) struct Mentions {
 pub(super) struct Script {
     /// What to run, in order.
     pub(super) records: Vec<Record<DefaultColumnType>>,
-    /// What it speaks of.
-    pub(super) mentions: Mentions,
+    /// What it speaks of from its beginning, and from each `restart` on.
+    pub(super) mentions: Vec<Mentions>,
 }
 
 /// The words our own blocks begin with.
@@ -34,11 +34,14 @@ const DIRECTIVES: [&str; 10] =
 impl Script {
     /// Parses `text`; `name` is its name in errors.
     pub(super) fn parse(name: &str, text: &str) -> Result<Self, String> {
-        let mut script = Self { records: Vec::new(), mentions: Mentions::default() };
+        let mut script = Self { records: Vec::new(), mentions: vec![Mentions::default()] };
         for (line, block) in blocks(text) {
             let first = block.lines().next().unwrap_or_default();
             let words: Vec<&str> = first.split_whitespace().collect();
-            script.mentions.note(&words);
+            if words == ["restart"] {
+                script.mentions.push(Mentions::default());
+            }
+            script.mentions.iter_mut().last().expect("there is a first").note(&words);
             let record = match words[0] {
                 "emitted" if block.contains("\n----") => format!("query T\n{block}"),
                 "emitted" => return Err(format!("{name}:{line}: emitted needs ---- and the rows")),
@@ -120,8 +123,17 @@ mod tests {
         assert_eq!(blocks[1], (6, "feed s partition p7\n@10:00:00 1".to_owned()));
         let script = Script::parse("a.slt", text).unwrap();
         assert_eq!(script.records.len(), 3);
-        assert_eq!(script.mentions.partitions["S"], BTreeSet::from(["p7".to_owned()]));
-        assert_eq!(script.mentions.outputs, BTreeSet::from(["Q".to_owned()]));
+        assert_eq!(script.mentions.len(), 1);
+        assert_eq!(script.mentions[0].partitions["S"], BTreeSet::from(["p7".to_owned()]));
+        assert_eq!(script.mentions[0].outputs, BTreeSet::from(["Q".to_owned()]));
+    }
+
+    #[test]
+    fn what_is_spoken_of_after_a_restart_does_not_hold_back_what_is_before() {
+        let text = "feed s\n@10:00:00 1\n\nrestart\n\nfeed s partition p2\n@10:00:00 1";
+        let script = Script::parse("a.slt", text).unwrap();
+        let partitions: Vec<_> = script.mentions.iter().map(|m| &m.partitions["S"]).collect();
+        assert_eq!(partitions, [&["p0".to_owned()].into(), &["p2".to_owned()].into()]);
     }
 
     #[test]

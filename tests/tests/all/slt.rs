@@ -24,6 +24,7 @@ scripts! {
     pumps_in_a_chain: "select/chain.slt",
     filter_and_project: "select/filter.slt",
     identifiers: "select/identifiers.slt",
+    patterns: "select/patterns.slt",
     union_all: "select/union.slt",
     calendar_windows: "window/calendar.slt",
     out_of_order_rows: "window/out_of_order.slt",

@@ -39,13 +39,13 @@ fn a_bad_record_stops_nothing_and_is_not_lost() {
         let text: String = texts.map(Result::unwrap).collect();
         text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     };
-    let ids: Vec<i64> = lines("good").iter().map(|row| row["ID"].as_i64().unwrap()).collect();
+    let ids: Vec<i64> = lines("good").iter().map(|row| row["id"].as_i64().unwrap()).collect();
     assert_eq!(ids, [1, 3]);
     let mut bad: Vec<(String, String, String)> = lines("bad")
         .iter()
         .map(|row| {
             let text = |name: &str| row[name].as_str().unwrap().to_owned();
-            (text("POSITION"), text("ERROR_NAME"), text("RAW"))
+            (text("position"), text("error_name"), text("raw"))
         })
         .collect();
     bad.sort();
@@ -97,7 +97,7 @@ fn a_wrong_command_line_is_status_2() {
     for arguments in [&["run"][..], &["walk"], &["sql"], &["run", "a.sql", "--until", "tomorrow"]] {
         let (finished, _) = run(&[], arguments);
         assert_eq!(finished.status, Some(2), "{arguments:?}: {}", finished.stderr);
-        assert!(finished.stderr.contains("Usage"), "{}", finished.stderr);
+        assert!(finished.stderr.contains("--help"), "{}", finished.stderr);
     }
 }
 
