@@ -129,6 +129,8 @@ async fn shipped(application: &str, sink: &str, expected: &str) {
     let expected = std::fs::read_to_string(queries().join("expected").join(expected)).unwrap();
     let (columns, expected) = expected.split_once('\n').unwrap();
     let written = bench.answer(&format!("SELECT {columns} FROM {sink};")).await.split_off(1);
+    // A file leaves out a fraction of zero, an answer keeps its times aligned.
+    let written = written.iter().map(|line| line.replace(".000,", ",")).collect();
     assert_eq!(sorted(written), sorted(lines(expected)), "{application} into {sink}");
 }
 
