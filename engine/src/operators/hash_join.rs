@@ -10,7 +10,7 @@
 //! not what is kept.
 //!
 //! Where rows come out by whether they match, and not only in pairs, there are two ways to know it:
-//! [`counting`] the matches of each row, or by the [`membership`] of its key.
+//! `counting` the matches of each row, or by the `membership` of its key.
 //!
 //! Source: Budiu et al., "DBSP: Automatic Incremental View Maintenance", VLDB 2023 (the rule for
 //! bilinear operators).
