@@ -32,7 +32,7 @@ const WIDTH_MAX: usize = 60;
 /// When the widths of the columns are fixed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Widths {
-    /// When the result is there, or its first [`FIT_ROWS_MAX`] rows.
+    /// When the result is there, or its first `FIT_ROWS_MAX` rows.
     FitAll,
     /// With the first rows: those that follow come later.
     FitFirst,
