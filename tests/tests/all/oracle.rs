@@ -282,7 +282,7 @@ fn sliding_window() {
          FROM s WINDOW w AS (PARTITION BY k RANGE INTERVAL '30' SECOND PRECEDING)",
         // Not by DataFusion's own sliding frame: its MIN keeps a value when only NULLs are left.
         "SELECT a.t, a.k, COUNT(*), SUM(b.v), MIN(b.v), MAX(b.v), AVG(b.v) FROM s AS a JOIN s AS b
-           ON a.k IS NOT DISTINCT FROM b.k
+           ON (a.k IS NOT DISTINCT FROM b.k)
            AND b.t <= a.t AND b.t >= a.t - INTERVAL '30 seconds'
          GROUP BY a.t, a.k",
     );
