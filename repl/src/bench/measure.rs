@@ -7,6 +7,9 @@ use millstream_engine::{Clock, SystemClock};
 
 use crate::failure::Failure;
 
+/// Processor time below this is too little, in ticks of 10 ms, to make a ratio of.
+const CPU_TIME_MIN: Duration = Duration::from_millis(50);
+
 /// How long a run took, by the wall and by the processor.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Took {
@@ -128,7 +131,9 @@ impl Comparison {
             took.cpu.map_or_else(|| "?".to_owned(), |cpu| format!("{:.2}", cpu.as_secs_f64()))
         };
         let ratio = |ours: f64, peer: f64| format!("{:.2}", peer / ours.max(1e-9));
-        let cpu_ratio = self.ours.cpu.zip(self.peer.cpu).map_or_else(
+        let known = self.ours.cpu.zip(self.peer.cpu);
+        let known = known.filter(|(ours, peer)| ours.min(peer) >= &CPU_TIME_MIN);
+        let cpu_ratio = known.map_or_else(
             || "?".to_owned(),
             |(ours, peer)| ratio(ours.as_secs_f64(), peer.as_secs_f64()),
         );
