@@ -1,12 +1,14 @@
 //! The benchmark's input: events of about 200 bytes, the same for the same seed.
 
 use std::fmt::Write;
+use std::io::BufRead;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::Schema;
 use arrow::json::ReaderBuilder;
 use millstream_connectors::decode::{Format, RecordAddress, RowDecoder};
+use millstream_engine::Error;
 use millstream_engine::definition::RelationDef;
 use millstream_sql::{StatementKind, parse};
 
@@ -101,18 +103,25 @@ impl Events {
     ///
     /// When an event is not decoded.
     pub(super) fn decode_arrow_json(&self) -> Result<(), Failure> {
-        let schema: SchemaRef = definition("EVENTS")?.declared_schema();
-        let lower = schema
-            .fields()
-            .iter()
-            .map(|field| field.as_ref().clone().with_name(field.name().to_lowercase()));
-        let schema = Arc::new(arrow::datatypes::Schema::new(lower.collect::<Vec<_>>()));
-        let reader = ReaderBuilder::new(schema).with_batch_size(BATCH_ROWS);
-        for batch in reader.build(self.json.as_slice()).map_err(millstream_engine::Error::from)? {
-            batch.map_err(millstream_engine::Error::from)?;
-        }
-        Ok(())
+        arrow_json(self.json.as_slice())
     }
+}
+
+/// Decodes all declared columns of the events by arrow-json and drops them.
+///
+/// # Errors
+///
+/// When an event is not decoded.
+pub(super) fn arrow_json(events: impl BufRead) -> Result<(), Failure> {
+    let declared = definition("EVENTS")?.declared_schema();
+    let lower = declared.fields().iter();
+    let lower = lower.map(|field| field.as_ref().clone().with_name(field.name().to_lowercase()));
+    let schema = Arc::new(Schema::new(lower.collect::<Vec<_>>()));
+    let reader = ReaderBuilder::new(schema).with_batch_size(BATCH_ROWS).build(events);
+    for batch in reader.map_err(Error::from)? {
+        batch.map_err(Error::from)?;
+    }
+    Ok(())
 }
 
 fn rows(decoder: &mut RowDecoder) -> Result<RecordBatch, Failure> {

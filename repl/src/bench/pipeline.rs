@@ -3,12 +3,8 @@
 
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use arrow::json::ReaderBuilder;
-use millstream_engine::Error;
-
-use super::events::{Events, definition};
+use super::events::{Events, arrow_json};
 use super::measure::{self, Comparison};
 use crate::cli::BenchArgs;
 use crate::commands::run_quietly;
@@ -53,18 +49,8 @@ fn pipeline(input: &Path, output: &Path, lanes: usize) -> Result<(), Failure> {
 }
 
 fn decode_alone(input: &Path) -> Result<(), Failure> {
-    let schema = definition("EVENTS")?.declared_schema();
-    let lower = schema
-        .fields()
-        .iter()
-        .map(|field| field.as_ref().clone().with_name(field.name().to_lowercase()));
-    let schema = Arc::new(arrow::datatypes::Schema::new(lower.collect::<Vec<_>>()));
     let file = std::fs::File::open(input).map_err(|error| Failure::new(error.to_string()))?;
-    let reader = ReaderBuilder::new(schema).build(BufReader::with_capacity(1 << 20, file));
-    for batch in reader.map_err(Error::from)? {
-        batch.map_err(Error::from)?;
-    }
-    Ok(())
+    arrow_json(BufReader::with_capacity(1 << 20, file))
 }
 
 /// A folder that goes with its owner.
