@@ -190,6 +190,7 @@ Examples:
   millstream generate ticker --count 5
   millstream generate tenants --only jobs --lines csv
   millstream generate tenants --count 1000 --to files --dir data
+  millstream generate nexmark --rate 0 --count 100000 --to files --dir nexmark
   millstream generate tenants --rate 1000 --to kinesis --stream-prefix demo-";
 
 /// `millstream generate`.
@@ -237,6 +238,8 @@ pub enum Scenario {
     Tenants,
     /// A stock ticker: times, symbols and prices
     Ticker,
+    /// The benchmark Nexmark: people, their auctions, and bids
+    Nexmark,
 }
 
 /// How an event is written as a line.

@@ -47,21 +47,30 @@ impl Pipeline {
     ///
     /// When either is not accepted: with the message a user would see.
     pub fn new(declarations: &str, query: &str, lanes: usize) -> Self {
+        Self::try_new(declarations, query, lanes).unwrap_or_else(|error| unreachable!("{error}"))
+    }
+
+    /// Plans `query`, a `SELECT STREAM`, over what `declarations` declare.
+    ///
+    /// # Errors
+    ///
+    /// When either is not accepted: the message a user would see.
+    pub fn try_new(declarations: &str, query: &str, lanes: usize) -> Result<Self, String> {
         let mut catalog = Catalog::default();
-        for statement in statements(declarations) {
+        let declared = parse(declarations);
+        for statement in declared.map_err(|e| e.render("declarations", declarations))? {
             let applied = catalog.apply(&statement);
-            applied.unwrap_or_else(|e| unreachable!("{}", e.render("declarations", declarations)));
+            applied.map_err(|e| e.render("declarations", declarations))?;
         }
-        let statements = statements(query);
-        let StatementKind::Query(parsed) = &statements[0].kind else {
-            unreachable!("not a query: {query}")
+        let statements = parse(query).map_err(|e| e.render("query", query))?;
+        let Some(StatementKind::Query(parsed)) = statements.first().map(|first| &first.kind) else {
+            return Err(format!("not a query: {query}"));
         };
         let planned = plan::stream_query(&catalog, parsed);
-        let planned = planned.unwrap_or_else(|e| unreachable!("{}", e.render("query", query)));
-        let dataflow = Arc::new(planned.dataflow);
+        let dataflow = Arc::new(planned.map_err(|e| e.render("query", query))?.dataflow);
         let executor = start(&dataflow, lanes);
         let (tables, snapshots) = (BTreeMap::new(), Vec::new());
-        Self { catalog, dataflow, executor, lanes, tables, loaded: false, snapshots }
+        Ok(Self { catalog, dataflow, executor, lanes, tables, loaded: false, snapshots })
     }
 
     /// The declaration of a stream.
@@ -128,10 +137,6 @@ impl Pipeline {
         restored.expect("the state can be restored");
         self.loaded = false;
     }
-}
-
-fn statements(text: &str) -> Vec<millstream_sql::Statement> {
-    parse(text).unwrap_or_else(|error| unreachable!("{}", error.render("text", text)))
 }
 
 fn start(dataflow: &Arc<Dataflow>, lanes: usize) -> Executor {

@@ -2,11 +2,12 @@
 //!
 //! ```text
 //!   Feed (pure iterator of Events) ──► drive (paced by the clock) ──► Target
-//!     tenants · ticker                                                 Kinesis · folder · writer
+//!     tenants · ticker · nexmark                                       Kinesis · folder · writer
 //! ```
 //!
 //! - [`tenants`]: what happens on a platform for companies: users and jobs
 //! - [`ticker`]: stock prices
+//! - [`nexmark`]: people, auctions and bids
 //! - [`drive`]: hands the events to a [`drive::Target`] at their pace
 //! - [`source`]: the same events as an engine source, `connector = 'generator'`
 //!
@@ -14,6 +15,7 @@
 //! clock and no chance but the seed is in it.
 
 pub mod drive;
+pub mod nexmark;
 pub mod options;
 pub mod source;
 pub mod targets;
@@ -26,6 +28,7 @@ use arrow::temporal_conversions::timestamp_ms_to_datetime;
 use rand::Rng;
 use rand::rngs::StdRng;
 
+pub use nexmark::NexmarkGenerator;
 pub use options::{FeedKind, FeedOptions};
 pub use tenants::TenantGenerator;
 pub use ticker::TickerGenerator;
@@ -33,7 +36,7 @@ pub use ticker::TickerGenerator;
 /// A value of an event.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Value {
-    /// Text of letters, digits and underscores: needs no quoting but JSON's.
+    /// Text without quotes, commas and control characters: needs no quoting but JSON's.
     Text(String),
     /// A whole number.
     Integer(i64),
@@ -116,6 +119,8 @@ pub enum Feed {
     Tenants(TenantGenerator),
     /// [`TickerGenerator`].
     Ticker(TickerGenerator),
+    /// [`NexmarkGenerator`].
+    Nexmark(Box<NexmarkGenerator>),
 }
 
 impl Feed {
@@ -124,6 +129,7 @@ impl Feed {
         match kind {
             FeedKind::Tenants => Self::Tenants(TenantGenerator::new(options)),
             FeedKind::Ticker => Self::Ticker(TickerGenerator::new(options)),
+            FeedKind::Nexmark => Self::Nexmark(Box::new(NexmarkGenerator::new(options))),
         }
     }
 
@@ -132,6 +138,7 @@ impl Feed {
         match self {
             Self::Tenants(feed) => feed.options(),
             Self::Ticker(feed) => feed.options(),
+            Self::Nexmark(feed) => feed.options(),
         }
     }
 }
@@ -143,6 +150,7 @@ impl Iterator for Feed {
         match self {
             Self::Tenants(feed) => feed.next(),
             Self::Ticker(feed) => feed.next(),
+            Self::Nexmark(feed) => feed.next(),
         }
     }
 }

@@ -21,9 +21,12 @@ pub const SPEC: ConnectorSpec = ConnectorSpec {
                 "tenants.users",
                 "tenants.jobs",
                 "tenants.job_ends",
+                "nexmark.person",
+                "nexmark.auction",
+                "nexmark.bid",
             ]),
             None,
-            "ticker: stock prices; tenants: what happens on a platform for companies",
+            "ticker: stock prices; tenants: what happens on a platform for companies; nexmark: auctions",
         )
         .required(),
         option(
@@ -76,6 +79,8 @@ pub enum FeedKind {
     Tenants,
     /// Stock prices.
     Ticker,
+    /// People, auctions and bids.
+    Nexmark,
 }
 
 /// What a feed is made from: equal options, equal events.
@@ -138,11 +143,10 @@ impl GeneratorOptions {
     /// Names the option that is wrong.
     pub fn parse(def: &RelationDef, seed: u64) -> Result<Self, OptionError> {
         let options = Options::new(Stream, &def.options)?;
-        let (kind, stream) = match options.word("kind") {
-            Some(word) if word != "ticker" => {
-                (FeedKind::Tenants, word.trim_start_matches("tenants."))
-            }
-            _ => (FeedKind::Ticker, "ticker"),
+        let (kind, stream) = match options.word("kind").and_then(|word| word.split_once('.')) {
+            Some(("nexmark", stream)) => (FeedKind::Nexmark, stream),
+            Some((_, stream)) => (FeedKind::Tenants, stream),
+            None => (FeedKind::Ticker, "ticker"),
         };
         let small = |name: &str, otherwise: u32| {
             options.integer(name).and_then(|n| u32::try_from(n).ok()).unwrap_or(otherwise)

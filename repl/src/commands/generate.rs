@@ -43,6 +43,7 @@ async fn run(args: &GenerateArgs, stop: &Stop) -> Result<DriveReport, Failure> {
     let kind = match args.what {
         Scenario::Tenants => FeedKind::Tenants,
         Scenario::Ticker => FeedKind::Ticker,
+        Scenario::Nexmark => FeedKind::Nexmark,
     };
     let options = FeedOptions {
         seed: args.seed,

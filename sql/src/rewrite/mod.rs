@@ -3,6 +3,7 @@
 //! Each keeps the meaning and works anywhere an expression may stand, in `GROUP BY` and subqueries too.
 //! None needs to know the columns of a relation; what does is in [`crate::rowtime`].
 
+mod modulo;
 mod pattern;
 mod refused;
 mod time;
@@ -50,7 +51,10 @@ impl VisitorMut for Rewriter {
     }
 
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<SqlError> {
-        stop_on(pattern::expression(expr).and_then(|()| time::expression(expr)))
+        let rewritten = pattern::expression(expr)
+            .and_then(|()| time::expression(expr))
+            .and_then(|()| modulo::expression(expr));
+        stop_on(rewritten)
     }
 
     fn post_visit_select(&mut self, select: &mut Select) -> ControlFlow<SqlError> {

@@ -1,0 +1,2 @@
+-- Currency conversion: prices from dollars to euros.
+SELECT STREAM auction, bidder, 0.908 * price AS price, date_time, extra FROM bid;

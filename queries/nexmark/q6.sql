@@ -1,0 +1,13 @@
+-- Average selling price by seller: of the last ten closed auctions before each.
+SELECT STREAM q.seller, AVG(q.final) OVER (
+    PARTITION BY q.seller ORDER BY q.date_time, q.id ROWS BETWEEN 10 PRECEDING AND CURRENT ROW
+  ) AS average
+FROM (
+  SELECT a.id, a.seller, b.price AS final, b.date_time,
+    ROW_NUMBER() OVER (
+      PARTITION BY a.id ORDER BY b.price DESC, b.date_time, b.bidder, b.extra
+    ) AS row_num
+  FROM auction AS a
+  JOIN bid AS b ON a.id = b.auction AND b.date_time BETWEEN a.date_time AND a.expires
+) AS q
+WHERE q.row_num <= 1;
