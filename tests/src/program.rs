@@ -154,6 +154,20 @@ impl Running {
         assert!(status.expect("kill runs").success(), "kill -s {name} {pid}");
     }
 
+    /// Sends it a signal again and again until it has ended.
+    ///
+    /// # Panics
+    ///
+    /// When it does not end in time.
+    pub fn signal_until_it_ends(&mut self, name: &str) {
+        while self.child.try_wait().expect("the process can be asked").is_none() {
+            assert!(self.clock.monotonic() < RUN_MAX, "SIG{name} does not end it");
+            self.signal(name);
+            // Signals that are not taken yet are one.
+            std::thread::sleep(10 * LOOK_EVERY);
+        }
+    }
+
     /// Waits until `done` holds, looking again and again.
     ///
     /// # Panics

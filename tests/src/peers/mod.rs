@@ -84,6 +84,17 @@ impl Server {
         format!("http://{}", self.address)
     }
 
+    /// Stops its process in the middle of what it does: connections stay open and nothing is answered.
+    ///
+    /// # Panics
+    ///
+    /// When the process is gone.
+    pub fn pause(&self) {
+        let pid = self.child.id().to_string();
+        let status = Command::new("kill").args(["-s", "STOP", &pid]).status();
+        assert!(status.expect("kill runs").success(), "kill -s STOP {pid}");
+    }
+
     /// The settings that make AWS clients talk to it.
     pub fn environment(&self) -> Vec<(String, String)> {
         aws_environment(&self.url())
