@@ -22,15 +22,19 @@ use super::reader::{FileReader, ReadPlan};
 use crate::options::RelationKind;
 use crate::{Context, Until};
 
-/// How often local files are looked at for changes.
-const LOCAL_POLL: Duration = Duration::from_millis(200);
+/// The pause between two looks at local files: a person who waits for a row does not notice it.
+const LOCAL_POLL: Duration = Duration::from_millis(40);
+
+/// A look at a folder of very many files takes time itself; the pause is this many times as long, so
+/// that looking stays a small part of the work.
+const LOOK_SHARE: u32 = 9;
 
 /// How often a store is: a listing costs money there.
 const REMOTE_POLL: Duration = Duration::from_secs(5);
 
-/// Looks for changes that may fail one after another: ten seconds of local ones, four minutes of a
+/// Looks for changes that may fail one after another: ten seconds of local ones, twenty minutes of a
 /// store's.
-const FAILED_LOOKS_MAX: u32 = 50;
+const FAILED_LOOKS_MAX: u32 = 250;
 
 /// The files of a path as a stream.
 #[derive(Debug)]
@@ -48,6 +52,8 @@ pub struct FileSource {
     whole: Option<PartitionId>,
     /// Looks for changes that failed, one after another.
     failed_looks: u32,
+    /// How long the last look took.
+    look: Duration,
 }
 
 /// A file and how far it is read.
@@ -89,6 +95,7 @@ impl FileSource {
             files: HashMap::new(),
             whole: None,
             failed_looks: 0,
+            look: Duration::ZERO,
         };
         if ordered {
             source.whole = Some(PartitionId::from(source.location.shown.as_str()));
@@ -187,8 +194,11 @@ impl Source for FileSource {
                 return Ok(whole.map(|partition| SourceEvent::Finished { partition }));
             }
             let pause = if self.location.is_local() { LOCAL_POLL } else { REMOTE_POLL };
-            self.clock.sleep(pause).await;
-            let files = match self.location.list().await {
+            self.clock.sleep(pause.max(self.look * LOOK_SHARE).min(REMOTE_POLL)).await;
+            let began = self.clock.monotonic();
+            let looked = self.location.list().await;
+            self.look = self.clock.monotonic().saturating_sub(began);
+            let files = match looked {
                 Ok(files) => files,
                 // A file may be between two names, or a store out of reach for a moment.
                 Err(error) => {
