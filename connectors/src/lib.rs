@@ -121,6 +121,10 @@ pub async fn open_sink(
     context: &Context,
 ) -> Result<Box<dyn Sink>> {
     match options::check(RelationKind::Sink, &def.options)?.name {
+        "file" if file::snapshot::is_snapshot(def)? => {
+            let opened = file::snapshot::SnapshotSink::open(def, &schema, context);
+            Ok(Box::new(Box::pin(opened).await?))
+        }
         "file" => {
             let opened = file::sink::FileSink::open(def, schema, updating, context);
             Ok(Box::new(Box::pin(opened).await?))

@@ -10,6 +10,7 @@
 //! Nodes are in topological order: a node's inputs come before it. A node may feed several others, so
 //! pumps, views and sinks over one stream share its decoding, and equal subplans share their state.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -28,6 +29,21 @@ pub struct NodeId(pub usize);
 pub struct Dataflow {
     /// The nodes; each one's inputs come before it.
     pub nodes: Vec<Node>,
+    /// The sinks that take their result as a whole, not its changes: the executor keeps it for them.
+    pub whole: BTreeSet<NodeId>,
+    /// The order in which the result of a sink or view is shown, where its query asks for one.
+    pub orders: BTreeMap<NodeId, Vec<SortKey>>,
+}
+
+/// A column that rows are shown in the order of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SortKey {
+    /// Its index in the schema of the node.
+    pub column: usize,
+    /// Whether the greatest comes first.
+    pub descending: bool,
+    /// Whether NULL comes before all values.
+    pub nulls_first: bool,
 }
 
 /// One step of the dataflow.
@@ -58,6 +74,8 @@ pub enum NodeKind {
     Operator(Arc<dyn OperatorSpec>),
     /// Hands its input to the sink of this name.
     Sink(String),
+    /// Keeps its input's rows as they are now, for whoever reads the view of this name between epochs.
+    View(String),
 }
 
 /// The columns of a stream the dataflow reads, and how its time goes.
@@ -160,12 +178,31 @@ impl Dataflow {
         self.nodes.iter().enumerate().map(|(index, node)| (NodeId(index), node))
     }
 
-    /// The operators that keep state which nothing frees.
+    /// Whether the executor keeps the rows that node `id` is given.
+    pub fn keeps_result(&self, id: NodeId) -> bool {
+        matches!(self.node(id).kind, NodeKind::View(_)) || self.whole.contains(&id)
+    }
+
+    /// What the node `id` does and keeps.
+    pub fn explain(&self, id: NodeId) -> Explanation {
+        let node = self.node(id);
+        if let NodeKind::Operator(spec) = &node.kind {
+            return spec.explain();
+        }
+        if !self.keeps_result(id) {
+            return Explanation::default();
+        }
+        let freed_by = if node.updating { "the changes that take them back" } else { "" };
+        Explanation {
+            detail: String::new(),
+            keeps: "every row of the result".to_owned(),
+            freed_by: freed_by.to_owned(),
+        }
+    }
+
+    /// The nodes that keep state which nothing frees.
     pub fn unbounded_state(&self) -> Vec<(NodeId, Explanation)> {
-        let explained = self.iter().filter_map(|(id, node)| match &node.kind {
-            NodeKind::Operator(spec) => Some((id, spec.explain())),
-            _ => None,
-        });
+        let explained = self.iter().map(|(id, _)| (id, self.explain(id)));
         explained.filter(|(_, e)| !e.keeps.is_empty() && e.freed_by.is_empty()).collect()
     }
 }

@@ -35,3 +35,4 @@ pub mod watermark;
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use delta::Delta;
 pub use error::{Error, ErrorKind, Result};
+pub use operators::contents::Contents;

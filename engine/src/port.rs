@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use async_trait::async_trait;
@@ -144,4 +145,11 @@ pub trait Sink: fmt::Debug + Send {
 
     /// What was published so far.
     fn report(&self) -> SinkReport;
+
+    /// For a sink that takes its result as a whole ([`crate::dataflow::Dataflow::whole`]): how long
+    /// after one result the next one may come, if it has changed. Each [`Sink::write`] then holds all
+    /// rows there are, also when there are none.
+    fn result_interval(&self) -> Option<Duration> {
+        None
+    }
 }

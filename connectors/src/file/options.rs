@@ -89,7 +89,7 @@ pub const SPEC: ConnectorSpec = ConnectorSpec {
             ValueKind::Duration,
             Some("60s"),
             &[Sink],
-            "how long rows may wait until their file is published",
+            "how long rows may wait until their file is published (snapshot: 10s by default)",
         ),
         option(
             "file_size",
@@ -104,7 +104,8 @@ pub const SPEC: ConnectorSpec = ConnectorSpec {
             Some("append"),
             &[Sink],
             "append: rows, never retracted; changelog: every change, with leading columns `_op` \
-             ('+' or '-') and `_epoch`; snapshot: the result as a whole (refused for files as yet)",
+             ('+' or '-') and `_epoch`; snapshot: the result as it is, in one file that is replaced \
+             whole when it has changed, every `roll_interval`",
         ),
     ],
 };
@@ -148,6 +149,14 @@ pub enum Mode {
     Append,
     /// Every change, with leading columns `_op` and `_epoch`.
     Changelog,
+    /// The result as it is, in one file that is replaced whole.
+    Snapshot,
+}
+
+impl Mode {
+    fn roll_interval(self) -> Duration {
+        Duration::from_secs(if self == Self::Snapshot { 10 } else { 60 })
+    }
 }
 
 /// The options as meant.
@@ -280,13 +289,17 @@ impl FileSinkOptions {
         }
         let mode = match options.word("mode") {
             Some("changelog") => Mode::Changelog,
-            Some("snapshot") => {
-                let message = "mode = 'snapshot' is not available for files yet";
-                return Err(OptionError::value("mode", message)
-                    .with_hint("use mode = 'changelog', or a query that never retracts"));
-            }
+            Some("snapshot") => Mode::Snapshot,
             _ => Mode::Append,
         };
+        // Several files could not be replaced at once: a reader would see some of one result and some
+        // of another.
+        let several = ["partition_by", "file_size"].into_iter().find(|name| options.given(name));
+        if let (Mode::Snapshot, Some(name)) = (mode, several) {
+            let message = format!("option '{name}' has no meaning with mode = 'snapshot'");
+            return Err(OptionError::name(name, message)
+                .with_hint("a snapshot is one file, so that readers never see half of two"));
+        }
         Ok(Self {
             path,
             format,
@@ -294,7 +307,7 @@ impl FileSinkOptions {
             delimiter: options.character("delimiter").unwrap_or(b','),
             partition_by: options.names("partition_by"),
             compression: options.word("compression").unwrap_or("zstd"),
-            roll_interval: options.duration("roll_interval").unwrap_or(Duration::from_secs(60)),
+            roll_interval: options.duration("roll_interval").unwrap_or(mode.roll_interval()),
             file_size: options.bytes("file_size").unwrap_or(128_000_000),
             mode,
         })

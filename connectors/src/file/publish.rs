@@ -1,8 +1,10 @@
 //! Whole files under their final names.
 //!
 //! The invariant: a final name either does not exist or holds a complete file, and a file that exists
-//! is never overwritten. On S3 a PUT is that by itself. In a local folder the bytes go to a hidden
-//! name first, are made durable, and get their name by a hard link, which fails if the name is taken.
+//! is never overwritten, unless its name is one that is replaced ([`Place::replace`]): then by a
+//! complete file. On S3 a PUT is that by itself. In a local folder the bytes go to a hidden name first,
+//! are made durable, and get their name by a hard link, which fails if the name is taken, or by
+//! renaming, which takes it.
 
 use std::io::Write;
 use std::path::{Path as FsPath, PathBuf};
@@ -79,6 +81,51 @@ impl Place {
     }
 }
 
+impl Place {
+    /// Gives `bytes` the name `name`, in place of what had it: a reader finds the one or the other.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be written.
+    pub(super) async fn replace(&self, name: String, bytes: Vec<u8>) -> Result<()> {
+        match self {
+            Self::Folder(root) => {
+                let root = root.clone();
+                tokio::task::spawn_blocking(move || replace_local(&root, &name, &bytes))
+                    .await
+                    .map_err(|error| Error::bug(format!("writing ended early: {error}")))?
+            }
+            Self::Store { store, prefix, shown } => {
+                let part = PathPart::parse(&name);
+                let part =
+                    part.map_err(|error| Error::bug(format!("a file name is no name: {error}")))?;
+                let path: Path = prefix.parts().chain([part]).collect();
+                let done = store.put(&path, PutPayload::from(bytes)).await;
+                done.map(drop).map_err(|error| store_error(shown, error))
+            }
+        }
+    }
+}
+
+fn replace_local(root: &FsPath, name: &str, bytes: &[u8]) -> Result<()> {
+    let path = root.join(name);
+    let failed = |error: &std::io::Error| {
+        Error::retry(format!("cannot write {}: {}", path.display(), io_text(error)))
+    };
+    let hidden = write_hidden(root, name, bytes).map_err(|error| failed(&error))?;
+    std::fs::rename(&hidden.0, &path).map_err(|error| failed(&error))?;
+    std::fs::File::open(root).and_then(|f| f.sync_all()).map_err(|error| failed(&error))
+}
+
+/// The bytes under a hidden name, durable.
+fn write_hidden(root: &FsPath, name: &str, bytes: &[u8]) -> std::io::Result<Hidden> {
+    let hidden = Hidden(root.join(format!(".{name}.writing")));
+    let mut written = std::fs::File::create(&hidden.0)?;
+    written.write_all(bytes)?;
+    written.sync_all()?;
+    Ok(hidden)
+}
+
 async fn publish_object(
     store: &Arc<dyn ObjectStore>,
     prefix: &Path,
@@ -115,11 +162,7 @@ fn publish_local(root: &FsPath, file: &Complete) -> Result<()> {
     let failed = |error: &std::io::Error| {
         Error::retry(format!("cannot write {}: {}", path.display(), io_text(error)))
     };
-    let hidden = Hidden(root.join(format!(".{}.writing", file.name)));
-    let mut written = std::fs::File::create(&hidden.0).map_err(|error| failed(&error))?;
-    written.write_all(&file.bytes).map_err(|error| failed(&error))?;
-    written.sync_all().map_err(|error| failed(&error))?;
-    drop(written);
+    let hidden = write_hidden(root, &file.name, &file.bytes).map_err(|error| failed(&error))?;
     std::fs::create_dir_all(&folder).map_err(|error| failed(&error))?;
     match std::fs::hard_link(&hidden.0, &path) {
         Ok(()) => {}

@@ -68,10 +68,10 @@ struct OpenFile {
 
 /// How rows are laid out in files.
 #[derive(Debug, Clone)]
-struct Layout {
+pub(super) struct Layout {
     mode: Mode,
     /// The columns of the rows as written, before partition columns are left out.
-    schema: SchemaRef,
+    pub(super) schema: SchemaRef,
     /// The partition columns: place in `schema`, and name.
     partition_by: Vec<(usize, String)>,
 }
@@ -103,19 +103,18 @@ impl FileSink {
     ) -> Result<Self> {
         if updating && options.mode == Mode::Append {
             let message = format!("sink {} appends, but its query takes rows back", def.name);
-            return Err(Error::sql(message)
-                .with_hint("add a window to the query, or write mode = 'changelog'"));
+            return Err(Error::sql(message).with_hint(
+                "add a window to the query, or write mode = 'changelog' or 'snapshot'",
+            ));
         }
         let layout = Layout::new(&schema, options)?;
         let encoding = Encoding::new(options, &layout.file_schema()?)?;
-        let name: String = def.name.to_lowercase();
-        let safe = |c: char| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' };
         let run = format!("{:x}{:04x}", context.clock.now_ms(), context.seed & 0xFFFF);
         let files = OpenFiles {
             layout,
             encoding,
             file_size: options.file_size,
-            stem: format!("{}-{run}", name.chars().map(safe).collect::<String>()),
+            stem: format!("{}-{run}", stem(&def.name)),
             opened: 0,
             open: HashMap::new(),
             complete: Vec::new(),
@@ -185,7 +184,7 @@ impl Sink for FileSink {
 }
 
 impl Layout {
-    fn new(schema: &Schema, options: &FileSinkOptions) -> Result<Self> {
+    pub(super) fn new(schema: &Schema, options: &FileSinkOptions) -> Result<Self> {
         let mut fields = Vec::new();
         if options.mode == Mode::Changelog {
             fields.push(Field::new("_op", DataType::Utf8, false));
@@ -259,6 +258,12 @@ impl Layout {
         columns.extend(batch.columns().iter().map(Arc::clone));
         Ok(RecordBatch::try_new(Arc::clone(&self.schema), columns)?)
     }
+}
+
+/// The name of the sink `name` as part of a file's.
+pub(super) fn stem(name: &str) -> String {
+    let safe = |c: char| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' };
+    name.to_lowercase().chars().map(safe).collect()
 }
 
 /// The index of each row, as often as its weight says.

@@ -18,6 +18,7 @@ use crate::dataflow::{Dataflow, Distribution, NodeId, NodeKind, OperatorSpec};
 use crate::delta::{Delta, total_rows};
 use crate::error::{Error, Result};
 use crate::fault::{BadRow, error_stream_batch};
+use crate::operators::contents::Contents;
 use crate::operators::{EpochContext, Input, Operator, Output, StateBatch};
 use crate::port::SourceEvent;
 use crate::watermark::{Watermark, Watermarks};
@@ -46,8 +47,10 @@ pub struct EpochInput {
 pub struct EpochOutput {
     /// The epoch's number, from 1.
     pub epoch: u64,
-    /// The changes for each sink node that has any.
+    /// The changes for each sink node that has any; not for those that take their result as a whole.
     pub sinks: Vec<(NodeId, Vec<Delta>)>,
+    /// The nodes whose kept result has changed.
+    pub changed: Vec<NodeId>,
     /// Every row set aside in this epoch, those the sources reported included.
     pub bad: Vec<BadRow>,
     /// Rows taken in from sources.
@@ -87,7 +90,8 @@ enum Running {
     ErrorStream,
     Table(Vec<RecordBatch>),
     Operator(Vec<Box<dyn Operator>>),
-    Sink,
+    /// A sink or view, and its rows if the executor keeps them.
+    Result(Option<Box<Contents>>),
 }
 
 /// An epoch in progress: what the nodes so far gave.
@@ -109,7 +113,7 @@ impl Executor {
         let lanes = lanes.max(1);
         let mut nodes = Vec::with_capacity(dataflow.nodes.len());
         let mut below_errors: Vec<bool> = Vec::with_capacity(dataflow.nodes.len());
-        for node in &dataflow.nodes {
+        for (id, node) in dataflow.iter() {
             nodes.push(match &node.kind {
                 NodeKind::Source(source) => Running::Source(SourceState::new(source, lanes)),
                 NodeKind::ErrorStream => Running::ErrorStream,
@@ -117,7 +121,10 @@ impl Executor {
                 NodeKind::Operator(spec) => {
                     Running::Operator((0..lanes).map(|_| spec.build()).collect::<Result<_>>()?)
                 }
-                NodeKind::Sink(_) => Running::Sink,
+                NodeKind::Sink(_) | NodeKind::View(_) => {
+                    let contents = || Contents::new(Arc::clone(&node.schema), node.updating);
+                    Running::Result(dataflow.keeps_result(id).then(contents).map(Box::new))
+                }
             });
             let reads_errors = node.inputs.iter().any(|input| below_errors[input.0]);
             below_errors.push(reads_errors || matches!(node.kind, NodeKind::ErrorStream));
@@ -144,7 +151,7 @@ impl Executor {
                 NodeKind::ErrorStream => self.run_error_stream(&pending, now_ms, ended_before)?,
                 NodeKind::Table(_) => self.run_table(id, &mut epoch)?,
                 NodeKind::Operator(spec) => self.run_operator(id, spec.as_ref(), &mut epoch)?,
-                NodeKind::Sink(_) => self.run_sink(id, &mut epoch),
+                NodeKind::Sink(_) | NodeKind::View(_) => self.run_result(id, &mut epoch)?,
             };
             epoch.edges.push(lanes);
             self.watermarks[id.0] = watermarks;
@@ -153,18 +160,32 @@ impl Executor {
         Ok(epoch.output)
     }
 
+    /// The number of the last epoch.
+    pub fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
     /// Whether `error_stream` is read and has rows that no epoch has taken in yet.
     pub fn has_pending_errors(&self) -> bool {
         !self.pending_errors.is_empty()
     }
 
-    /// Bytes of memory the operators' state holds.
-    pub fn memory_bytes(&self) -> usize {
-        let operators = self.nodes.iter().filter_map(|node| match node {
-            Running::Operator(lanes) => Some(lanes),
+    /// What the node `id` keeps of its result, as it was when the last epoch ended.
+    pub fn contents(&self, id: NodeId) -> Option<&Contents> {
+        match self.nodes.get(id.0)? {
+            Running::Result(contents) => contents.as_deref(),
             _ => None,
+        }
+    }
+
+    /// Bytes of memory the operators' state and the kept results hold.
+    pub fn memory_bytes(&self) -> usize {
+        let bytes = self.nodes.iter().map(|node| match node {
+            Running::Operator(lanes) => lanes.iter().map(|operator| operator.memory_bytes()).sum(),
+            Running::Result(Some(contents)) => contents.memory_bytes(),
+            _ => 0,
         });
-        operators.flatten().map(|operator| operator.memory_bytes()).sum()
+        bytes.sum()
     }
 
     /// The state changes since the last snapshot, and the sources' time.
@@ -185,7 +206,10 @@ impl Executor {
                     snapshot.sources.push((NodeId(index), source.clone()));
                 }
                 Running::Table(rows) => snapshot.tables.push((NodeId(index), rows.clone())),
-                Running::ErrorStream | Running::Sink => {}
+                Running::Result(Some(contents)) => {
+                    snapshot.operators.push((NodeId(index), 0, contents.snapshot()?));
+                }
+                Running::ErrorStream | Running::Result(None) => {}
             }
         }
         Ok(snapshot)
@@ -215,10 +239,16 @@ impl Executor {
             }
         }
         for (node, states) in self.nodes.iter_mut().zip(states) {
-            if let Running::Operator(lanes) = node {
-                for (operator, state) in lanes.iter_mut().zip(states) {
-                    operator.restore(state)?;
+            match node {
+                Running::Operator(lanes) => {
+                    for (operator, state) in lanes.iter_mut().zip(states) {
+                        operator.restore(state)?;
+                    }
                 }
+                Running::Result(Some(contents)) => {
+                    states.iter().try_for_each(|state| contents.restore(state))?;
+                }
+                _ => {}
             }
         }
         Ok(())
@@ -361,14 +391,19 @@ impl Executor {
         Ok((lanes, watermarks))
     }
 
-    fn run_sink(&self, id: NodeId, epoch: &mut Epoch) -> (Lanes, Watermarks) {
+    fn run_result(&mut self, id: NodeId, epoch: &mut Epoch) -> Result<(Lanes, Watermarks)> {
         let inputs = &self.dataflow.node(id).inputs;
         let deltas: Vec<Delta> =
             inputs.iter().flat_map(|input| epoch.edges[input.0].concat()).collect();
         if total_rows(&deltas) > 0 {
-            epoch.output.sinks.push((id, deltas));
+            if let Running::Result(Some(contents)) = &mut self.nodes[id.0] {
+                contents.apply(&deltas)?;
+                epoch.output.changed.push(id);
+            } else {
+                epoch.output.sinks.push((id, deltas));
+            }
         }
-        (Lanes::new(), Watermarks::default())
+        Ok((Lanes::new(), Watermarks::default()))
     }
 
     fn set_aside(&mut self, id: NodeId, bad: Vec<BadRow>, epoch: &mut Epoch) {
@@ -448,7 +483,7 @@ pub fn timed_columns(dataflow: &Dataflow) -> Vec<Watermarks> {
                 let inputs: Vec<_> = node.inputs.iter().map(|id| all[id.0].clone()).collect();
                 watermarks = spec.watermarks(&inputs);
             }
-            NodeKind::Table(_) | NodeKind::Sink(_) => {}
+            NodeKind::Table(_) | NodeKind::Sink(_) | NodeKind::View(_) => {}
         }
         all.push(watermarks);
     }

@@ -11,14 +11,17 @@
 
 mod drain;
 mod intake;
+mod whole;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 use self::drain::Drain;
 use self::intake::{Collected, Intake};
+use self::whole::WholeSinks;
+pub use self::whole::{Read, Shown};
 use crate::clock::Clock;
 use crate::dataflow::{Dataflow, NodeId, NodeKind};
 use crate::delta::total_rows;
@@ -48,6 +51,8 @@ pub struct Job {
     pub clock: Arc<dyn Clock>,
     /// How many lanes work in parallel.
     pub lanes: usize,
+    /// Who wants to see what its views show; answered between epochs.
+    pub reads: mpsc::Receiver<Read>,
 }
 
 /// How far a job is.
@@ -96,6 +101,7 @@ impl Progress {
 enum Event {
     Input(Collected),
     Heartbeat,
+    Read(Read),
     Stop,
 }
 
@@ -120,15 +126,17 @@ impl Job {
         // Tables are whole before any stream moves.
         let first = load_tables(&mut self.tables, &mut progress).await?;
         let mut intake = Intake::start(self.sources, self.tables);
+        let whole = WholeSinks::new(&self.dataflow, &self.sinks)?;
         let drain = Drain::start(self.sinks, &self.clock);
-        let mut loop_ =
-            Loop { executor: Some(executor), drain, clock: self.clock, progress, started };
+        let executor = Some(executor);
+        let mut loop_ = Loop { executor, drain, whole, clock: self.clock, progress, started };
         loop_.epoch(first, &intake).await?;
         observe(&loop_.progress);
         while !intake.has_ended() {
             let event = tokio::select! {
                 biased;
                 () = stopped(&mut stop) => Event::Stop,
+                Some(read) = self.reads.recv() => Event::Read(read),
                 collected = intake.next() => Event::Input(collected?),
                 () = loop_.clock.sleep(HEARTBEAT) => Event::Heartbeat,
             };
@@ -138,6 +146,10 @@ impl Job {
                     collected.input
                 }
                 Event::Heartbeat => EpochInput::default(),
+                Event::Read(read) => {
+                    loop_.answer(read).await?;
+                    continue;
+                }
                 Event::Stop => break,
             };
             loop_.epoch(input, &intake).await?;
@@ -155,6 +167,7 @@ struct Loop {
     /// Away while an epoch runs.
     executor: Option<Executor>,
     drain: Drain,
+    whole: WholeSinks,
     clock: Arc<dyn Clock>,
     progress: Progress,
     started: Duration,
@@ -163,8 +176,30 @@ struct Loop {
 impl Loop {
     async fn epoch(&mut self, input: EpochInput, intake: &Intake) -> Result<()> {
         self.step(input).await?;
+        self.write_whole(false).await?;
         self.progress.lag_ms = intake.lag_ms();
         self.drain.check().await
+    }
+
+    /// Hands the sinks that take their result as a whole what they are due, or what has changed.
+    async fn write_whole(&mut self, all: bool) -> Result<()> {
+        let due = self.whole.take_due(self.clock.monotonic(), all);
+        if due.is_empty() {
+            return Ok(());
+        }
+        let results = self.with_executor(self.whole.results(due)).await??;
+        let rows = results.iter().map(|(_, rows)| total_rows(rows) as u64);
+        self.progress.rows_out += rows.sum::<u64>();
+        self.drain.write(self.progress.epochs, results).await
+    }
+
+    /// Answers a reader of views with what they are now.
+    async fn answer(&mut self, read: Read) -> Result<()> {
+        let Read { views, answer } = read;
+        let shown = self.with_executor(move |executor| whole::shown(executor, &views)).await?;
+        // A reader that has gone needs no answer.
+        let _gone = answer.send(shown);
+        Ok(())
     }
 
     async fn step(&mut self, input: EpochInput) -> Result<()> {
@@ -178,27 +213,39 @@ impl Loop {
         progress.watermark_ms = output.watermark_ms.or(progress.watermark_ms);
         progress.elapsed = self.clock.monotonic().saturating_sub(self.started);
         progress.set_aside(output.bad);
+        self.whole.note(&output.changed);
         self.drain.write(output.epoch, output.sinks).await?;
         self.progress.sinks = self.drain.reports();
         Ok(())
     }
 
-    /// An epoch is work for a processor, so it runs where it does not hold up the tasks that do I/O.
     async fn compute(&mut self, now_ms: i64, input: EpochInput) -> Result<EpochOutput> {
+        let work = move |executor: &mut Executor| {
+            let output = executor.step(now_ms, input);
+            (output, executor.memory_bytes())
+        };
+        let (output, state_bytes) = self.with_executor(work).await?;
+        self.progress.state_bytes = state_bytes;
+        output
+    }
+
+    /// What the executor does is work for a processor, so it runs where it does not hold up the tasks
+    /// that do I/O.
+    async fn with_executor<T: Send + 'static>(
+        &mut self,
+        work: impl FnOnce(&mut Executor) -> T + Send + 'static,
+    ) -> Result<T> {
         let Some(mut executor) = self.executor.take() else {
             return Err(Error::bug("an epoch began before the last one ended"));
         };
-        let work = move || {
-            let output = executor.step(now_ms, input);
-            let state_bytes = executor.memory_bytes();
-            (executor, output, state_bytes)
-        };
-        let done = tokio::task::spawn_blocking(work).await;
-        let (executor, output, state_bytes) =
-            done.map_err(|error| Error::bug(format!("an epoch ended early: {error}")))?;
+        let done = tokio::task::spawn_blocking(move || {
+            let done = work(&mut executor);
+            (executor, done)
+        });
+        let (executor, done) =
+            done.await.map_err(|error| Error::bug(format!("an epoch ended early: {error}")))?;
         self.executor = Some(executor);
-        self.progress.state_bytes = state_bytes;
-        output
+        Ok(done)
     }
 
     /// Lets `error_stream` run dry and publishes everything.
@@ -206,6 +253,7 @@ impl Loop {
         if dataflow.nodes.iter().any(|node| matches!(node.kind, NodeKind::ErrorStream)) {
             self.step(EpochInput::default()).await?;
         }
+        self.write_whole(true).await?;
         self.progress.sinks = self.drain.finish().await?;
         self.progress.elapsed = self.clock.monotonic().saturating_sub(self.started);
         Ok(self.progress)

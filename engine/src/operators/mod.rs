@@ -5,6 +5,7 @@
 //! closed).
 
 mod consolidate;
+pub mod contents;
 pub mod filter;
 pub mod hash_join;
 mod isolate;

@@ -16,6 +16,7 @@
 //!
 //! Invariant: the rows linked in chains, with their weights, are the sum of all deltas applied.
 
+mod alive;
 mod changes;
 mod find;
 mod keyed;

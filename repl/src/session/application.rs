@@ -17,7 +17,7 @@ use millstream_engine::port::{Flush, Sink, SinkReport, Source, Table};
 use millstream_engine::task::OwnedTask;
 use millstream_engine::{Delta, Error, delta};
 use millstream_sql::catalog::UNBOUNDED_STATE;
-use millstream_sql::plan::{self, Planned, QUERY_SINK};
+use millstream_sql::plan::{self, Planned, QUERY_SINK, SHOWN_MODE};
 use millstream_sql::statement::{Query, SinkInput};
 use tokio::sync::mpsc;
 
@@ -170,7 +170,8 @@ impl Session {
         }
         let clock = Arc::clone(&context.clock);
         let lanes = self.settings.lanes;
-        let job = Job { dataflow, sources, tables, sinks: outputs, clock, lanes };
+        let (_nobody, reads) = mpsc::channel(1);
+        let job = Job { dataflow, sources, tables, sinks: outputs, clock, lanes, reads };
         Ok(Running { job, queries: shown, rows })
     }
 
@@ -187,7 +188,10 @@ impl Session {
                     let def = declared(&self.catalog.tables, &table.table)?;
                     tables.push((id, open_table(def, &table.projection, context).await?));
                 }
-                NodeKind::ErrorStream | NodeKind::Operator(_) | NodeKind::Sink(_) => {}
+                NodeKind::ErrorStream
+                | NodeKind::Operator(_)
+                | NodeKind::Sink(_)
+                | NodeKind::View(_) => {}
             }
         }
         Ok((sources, tables))
@@ -300,7 +304,7 @@ fn query_sink(index: usize) -> RelationDef {
     RelationDef {
         name: query_sink_name(index),
         columns: Vec::new(),
-        options: vec![("mode".to_owned(), "changelog".to_owned())],
+        options: vec![("mode".to_owned(), SHOWN_MODE.to_owned())],
         rowtime: Rowtime::Arrival,
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! The query itself runs in DataFusion; this file decides where each name in it gets its rows from.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use datafusion::catalog::TableProvider;
@@ -61,7 +61,7 @@ impl Session {
         let context = session_context(self.settings.lanes);
         let set_aside = SetAside::default();
         let mut relations: HashMap<String, Arc<dyn TableSource>> = HashMap::new();
-        let inputs = plan::batch_inputs(&self.catalog, query);
+        let inputs = plan::batch_inputs(&self.catalog, query, &BTreeSet::new());
         for name in inputs.map_err(|error| self.failure(&error))? {
             let provider: Arc<dyn TableProvider> = match self.held(&name, &set_aside) {
                 Some(held) => Arc::new(held),

@@ -265,6 +265,7 @@ impl Session {
 
     /// Whether everything `query` names exists, before anything runs.
     fn check_names(&self, query: &Query) -> Result<(), Failure> {
-        plan::batch_inputs(&self.catalog, query).map(|_| ()).map_err(|error| self.failure(&error))
+        let inputs = plan::batch_inputs(&self.catalog, query, &BTreeSet::new());
+        inputs.map(|_| ()).map_err(|error| self.failure(&error))
     }
 }

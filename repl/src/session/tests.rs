@@ -343,3 +343,49 @@ async fn explain_shows_the_dataflow_and_the_batch_plan() {
     let batch = bench.answer("EXPLAIN SELECT n FROM numbers WHERE n > 1;").await;
     assert!(batch.join("\n").contains("TableScan"), "{batch:?}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_snapshot_sink_holds_the_result_of_the_batch_query_in_its_order() {
+    for format in ["csv", "json", "parquet"] {
+        let mut bench = Bench::script();
+        bench.file("numbers.csv", "n,word\n1,a\n2,b\n3,a\n4,c\n5,a\n");
+        let query =
+            "SELECT STREAM word, COUNT(*) AS c FROM numbers GROUP BY word ORDER BY c DESC, word";
+        let sink = format!(
+            "CREATE SINK top WITH (connector = 'file', path = 'out', format = '{format}',
+                mode = 'snapshot') AS {query};"
+        );
+        // What another sink writes to the same folder is not part of it.
+        let beside = "CREATE SINK beside WITH (connector = 'file', path = 'out', format = 'csv')
+            AS SELECT STREAM n FROM numbers;";
+        bench.run(&format!("{NUMBERS}{sink}{beside}")).await.unwrap();
+        let written = bench.answer("SELECT * FROM top;").await;
+        let batch = bench.answer(&format!("{};", query.replace("STREAM ", ""))).await;
+        assert_eq!(written, ["WORD,C", "a,3", "b,1", "c,1"]);
+        assert_eq!(written, batch);
+        assert!(bench.folder.path().join(format!("out/top.{format}")).exists());
+        let notes = bench.notes.text();
+        assert!(notes.contains("written  3 rows in 1 file"), "{notes}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_order_is_kept_only_where_a_result_is_shown_as_a_whole() {
+    let mut bench = Bench::script();
+    bench.file("numbers.csv", "n,word\n1,a\n");
+    let query = "SELECT STREAM word, COUNT(*) AS c FROM numbers GROUP BY word ORDER BY c";
+    let sink = format!(
+        "CREATE SINK s WITH (connector = 'file', path = 'out', mode = 'changelog') AS {query};"
+    );
+    let failure = bench.run(&format!("{NUMBERS}{sink}")).await.unwrap_err();
+    assert!(failure.text().contains("ORDER BY"), "{failure}");
+    let failure = bench.run("SELECT STREAM n FROM numbers ORDER BY n;").await.unwrap_err();
+    assert!(failure.text().contains("ORDER BY"), "rows that stay come as they come: {failure}");
+    // A result that only grows, and is written whole, would grow for ever.
+    let endless = NUMBERS.replace("format = 'csv'", "format = 'csv', follow = 'true'");
+    let sink = "CREATE SINK s WITH (connector = 'file', path = 'out', mode = 'snapshot') AS SELECT STREAM n FROM numbers;";
+    let mut bench = Bench::script();
+    bench.file("numbers.csv", "n,word\n1,a\n");
+    let failure = bench.run(&format!("{endless}{sink}")).await.unwrap_err();
+    assert!(failure.text().contains("every row of the result"), "{failure}");
+}

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use millstream_connectors::file::{has_files, infer_schema};
+use millstream_connectors::file::{has_files, infer_schema, snapshot};
 use millstream_engine::definition::{ColumnDef, RelationDef, Rowtime};
 use millstream_sql::plan;
 
@@ -81,6 +81,11 @@ fn readable(def: &RelationDef) -> Result<RelationDef, Failure> {
     let mut reader = files(&def.name);
     let shared = def.options.iter().filter(|(name, _)| SHARED_OPTIONS.contains(&name.as_str()));
     reader.options.extend(shared.cloned());
+    if let Some(file) = snapshot::path(def)
+        && let Some((_, path)) = reader.options.iter_mut().find(|(name, _)| name == "path")
+    {
+        *path = file;
+    }
     if def.option("format").is_none() {
         reader.options.push(("format".to_owned(), "parquet".to_owned()));
     }

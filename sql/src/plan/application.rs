@@ -9,12 +9,15 @@ use std::sync::Arc;
 
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::logical_expr::LogicalPlan;
+use millstream_engine::dataflow::SortKey;
 use millstream_engine::definition::{ROWTIME, RelationDef};
 use millstream_engine::fault::ERROR_STREAM;
 
+use super::SHOWN_MODE;
 use super::errors::from_datafusion;
 use super::insert;
 use super::logical::optimize;
+use super::order::Ordered;
 use super::relations::{Scope, is_fed_by_pumps, stream_schema};
 use crate::catalog::Catalog;
 use crate::error::{Span, SqlError};
@@ -27,6 +30,11 @@ pub(super) struct Step {
     pub(super) owner: Arc<str>,
     pub(super) target: Target,
     pub(super) plan: LogicalPlan,
+    /// The order in which its result is shown.
+    pub(super) order: Vec<SortKey>,
+    /// Whether the query asks for that order and no more: it has a meaning only where the result is
+    /// shown as a whole.
+    pub(super) is_sorted: bool,
     /// Where the query stands, for errors that have no better place.
     pub(super) span: Option<Span>,
 }
@@ -37,7 +45,30 @@ pub(super) enum Target {
     /// An in-application stream.
     Stream(String),
     /// A sink, or the terminal.
-    Sink(String),
+    Sink(String, Mode),
+    /// A view, for whoever reads it while the application runs.
+    View(String),
+}
+
+/// What a sink does with its result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mode {
+    /// It writes the changes, whatever order they come in.
+    Changes,
+    /// It is the terminal, which shows the changes of a result that only grows, and any other as it is.
+    Shown,
+    /// It writes the result as a whole.
+    Whole,
+}
+
+impl Mode {
+    fn of(def: &RelationDef) -> Self {
+        match def.option("mode") {
+            Some(mode) if mode.eq_ignore_ascii_case("snapshot") => Self::Whole,
+            Some(SHOWN_MODE) => Self::Shown,
+            _ => Self::Changes,
+        }
+    }
 }
 
 /// Collects the steps of an application, inputs first.
@@ -72,13 +103,19 @@ impl<'a> Collector<'a> {
                 (plan, name.span)
             }
         };
-        self.add(&def.name, Target::Sink(def.name.clone()), plan, span)
+        self.add(&def.name, Target::Sink(def.name.clone(), Mode::of(def)), plan, span)
+    }
+
+    /// Adds the view `name`, to be read while the application runs.
+    pub(super) fn view(&mut self, name: &str, query: &Query) -> Result<(), SqlError> {
+        let plan = self.scope.plan(query, true)?.plan;
+        self.add(name, Target::View(name.to_owned()), plan, query.span)
     }
 
     /// Adds a query whose rows go to the sink `name`.
     pub(super) fn query(&mut self, name: &str, query: &Query) -> Result<(), SqlError> {
         let plan = self.scope.plan(query, false)?.plan;
-        self.add(name, Target::Sink(name.to_owned()), plan, query.span)
+        self.add(name, Target::Sink(name.to_owned(), Mode::Shown), plan, query.span)
     }
 
     /// Adds what can put rows into `error_stream`: every pump, and every external stream whole.
@@ -121,7 +158,15 @@ impl<'a> Collector<'a> {
                 self.inputs.entry(name).or_default().extend(columns);
             }
         }
-        self.steps.push(Step { owner: owner.into(), target, plan, span: Some(span) });
+        let orders = |mode| mode != Mode::Changes;
+        let ordered = match &target {
+            Target::Sink(_, mode) if orders(*mode) => Ordered::new(plan),
+            Target::View(_) => Ordered::new(plan),
+            Target::Sink(..) | Target::Stream(_) => Ordered::untouched(plan),
+        };
+        let Ordered { plan, order, taken_off: is_sorted } = ordered;
+        let owner = owner.into();
+        self.steps.push(Step { owner, target, plan, order, is_sorted, span: Some(span) });
         Ok(())
     }
 

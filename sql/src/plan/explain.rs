@@ -4,16 +4,17 @@ use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use millstream_engine::dataflow::{
-    Dataflow, Distribution, NodeId, NodeKind, SourceNode, TimeOrder,
+    Dataflow, Distribution, NodeId, NodeKind, SortKey, SourceNode, TimeOrder,
 };
 
 /// The dataflow, one line per operator, each above what it reads; a node read by several is shown once.
 pub(super) fn picture(dataflow: &Dataflow) -> String {
     let mut picture = Picture { dataflow, text: String::new(), shown: BTreeSet::new() };
-    let sinks = dataflow.iter().filter(|(_, node)| matches!(node.kind, NodeKind::Sink(_)));
-    let sinks: Vec<NodeId> = sinks.map(|(id, _)| id).collect();
-    for sink in sinks {
-        picture.node(sink, 0, &Distribution::Any);
+    let is_end = |kind: &NodeKind| matches!(kind, NodeKind::Sink(_) | NodeKind::View(_));
+    let ends: Vec<NodeId> =
+        dataflow.iter().filter(|(_, node)| is_end(&node.kind)).map(|(id, _)| id).collect();
+    for end in ends {
+        picture.node(end, 0, &Distribution::Any);
     }
     picture.text
 }
@@ -47,11 +48,7 @@ impl Picture<'_> {
             }
         }
         self.line(&line);
-        let NodeKind::Operator(spec) = &node.kind else {
-            node.inputs.iter().for_each(|input| self.node(*input, depth + 1, &Distribution::Any));
-            return;
-        };
-        let explanation = spec.explain();
+        let explanation = self.dataflow.explain(id);
         if !explanation.keeps.is_empty() {
             let freed = match explanation.freed_by.as_str() {
                 "" => "nothing: it grows for ever",
@@ -60,8 +57,23 @@ impl Picture<'_> {
             self.line(&format!("{indent}      keeps {}; freed by {freed}", explanation.keeps));
         }
         for (number, input) in node.inputs.iter().enumerate() {
-            self.node(*input, depth + 1, &spec.distribution(number));
+            let distribution = match &node.kind {
+                NodeKind::Operator(spec) => spec.distribution(number),
+                _ => Distribution::Any,
+            };
+            self.node(*input, depth + 1, &distribution);
         }
+    }
+
+    /// The order in which the result of `id` is shown.
+    fn order(&self, id: NodeId) -> String {
+        let Some(keys) = self.dataflow.orders.get(&id) else { return String::new() };
+        let schema = &self.dataflow.node(id).schema;
+        let key = |key: &SortKey| {
+            let direction = if key.descending { " DESC" } else { "" };
+            format!("{}{direction}", schema.field(key.column).name())
+        };
+        format!(" ordered by {}", keys.iter().map(key).collect::<Vec<_>>().join(", "))
     }
 
     fn line(&mut self, line: &str) {
@@ -77,12 +89,13 @@ impl Picture<'_> {
         };
         match &node.kind {
             NodeKind::Source(source) => {
-                format!("Stream {} ({}), {}", source.stream, columns(), order(source))
+                format!("Stream {} ({}), {}", source.stream, columns(), rowtime(source))
             }
             NodeKind::ErrorStream => "Stream ERROR_STREAM".to_owned(),
             NodeKind::Table(table) => format!("Table {} ({})", table.table, columns()),
-            NodeKind::Sink(name) if name.is_empty() => "Output".to_owned(),
-            NodeKind::Sink(name) => format!("Sink {name}"),
+            NodeKind::Sink(name) if name.is_empty() => format!("Output{}", self.order(id)),
+            NodeKind::Sink(name) => format!("Sink {name}{}", self.order(id)),
+            NodeKind::View(name) => format!("View {name}"),
             NodeKind::Operator(spec) => {
                 format!("{} {}", spec.name(), spec.explain().detail).trim_end().to_owned()
             }
@@ -90,7 +103,7 @@ impl Picture<'_> {
     }
 }
 
-fn order(source: &SourceNode) -> String {
+fn rowtime(source: &SourceNode) -> String {
     match source.order {
         TimeOrder::Arrival => "ROWTIME is the arrival".to_owned(),
         TimeOrder::Ascending => "ROWTIME is a field".to_owned(),

@@ -15,6 +15,7 @@ mod functions;
 mod insert;
 mod logical;
 mod names;
+mod order;
 mod relations;
 #[cfg(test)]
 mod tests;
@@ -50,16 +51,36 @@ pub struct Planned {
 /// The name of the sink node that receives the rows of a query.
 pub const QUERY_SINK: &str = "";
 
+/// The `mode` of a sink that stands for a query whose rows are shown: one that may change them, and
+/// whose `ORDER BY` is for those who look.
+pub const SHOWN_MODE: &str = "shown";
+
 /// Plans every sink of the catalog, with the pumps and views it needs.
 ///
 /// # Errors
 ///
 /// When a query is wrong or cannot run continuously: with the place and what to do.
 pub fn application(catalog: &Catalog) -> Result<Planned, SqlError> {
+    application_with_views(catalog, &BTreeSet::new())
+}
+
+/// Plans every sink of the catalog, and keeps the rows of `views` to be read while it runs: in nodes
+/// of the kind [`millstream_engine::dataflow::NodeKind::View`].
+///
+/// # Errors
+///
+/// When a query is wrong or cannot run continuously: with the place and what to do.
+pub fn application_with_views(
+    catalog: &Catalog,
+    views: &BTreeSet<String>,
+) -> Result<Planned, SqlError> {
     with_room(|| {
         let mut collector = Collector::new(catalog);
         for (def, input) in catalog.sinks.values() {
             collector.sink(def, input)?;
+        }
+        for (name, query) in catalog.views.iter().filter(|(name, _)| views.contains(*name)) {
+            collector.view(name, query)?;
         }
         finish(catalog, collector)
     })
@@ -95,12 +116,17 @@ fn finish(catalog: &Catalog, collector: Collector<'_>) -> Result<Planned, SqlErr
 
 /// The streams, tables, sinks and files (quoted paths) that a batch query reads, directly or through
 /// views and pumps: what the caller must provide to [`batch_query`]. A stream is provided with the
-/// columns of [`stream_columns`], a table with its declared ones.
+/// columns of [`stream_columns`], a table with its declared ones. The views in `kept` are provided by
+/// the caller as well, with the columns of [`view_columns`]; what is behind them is not looked at.
 ///
 /// # Errors
 ///
 /// When the query names a relation that does not exist.
-pub fn batch_inputs(catalog: &Catalog, query: &Query) -> Result<Vec<String>, SqlError> {
+pub fn batch_inputs(
+    catalog: &Catalog,
+    query: &Query,
+    kept: &BTreeSet<String>,
+) -> Result<Vec<String>, SqlError> {
     let mut inputs = BTreeSet::new();
     let mut seen = BTreeSet::new();
     let mut open = vec![query];
@@ -109,7 +135,9 @@ pub fn batch_inputs(catalog: &Catalog, query: &Query) -> Result<Vec<String>, Sql
             if !seen.insert(name.clone()) {
                 continue;
             }
-            if let Some(view) = catalog.views.get(&name) {
+            if kept.contains(&name) {
+                inputs.insert(name);
+            } else if let Some(view) = catalog.views.get(&name) {
                 open.push(view);
             } else if is_fed_by_pumps(catalog, &name) {
                 open.extend(insert::pumps_into(catalog, &name).map(|pump| &pump.query));
@@ -137,6 +165,20 @@ pub fn stream_columns(catalog: &Catalog, name: &str) -> Option<SchemaRef> {
         return Some(error_stream_schema());
     }
     catalog.streams.get(name).map(stream_schema)
+}
+
+/// The columns of the view `name`, with `ROWTIME` behind them if its rows have one: as a node of the
+/// kind [`millstream_engine::dataflow::NodeKind::View`] keeps them.
+///
+/// # Errors
+///
+/// When its query is wrong.
+pub fn view_columns(catalog: &Catalog, name: &str) -> Result<SchemaRef, SqlError> {
+    with_room(|| {
+        let scope = Scope::streaming(catalog);
+        let query = catalog.views.get(name).ok_or_else(|| scope.unknown(name))?;
+        Ok(Arc::new(scope.plan(query, true)?.plan.schema().as_arrow().clone()))
+    })
 }
 
 /// Plans a batch query over `relations`: what each input holds now, by name. In-application streams

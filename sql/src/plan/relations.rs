@@ -156,6 +156,7 @@ impl Relations for Scope<'_> {
     fn relation(&self, name: &str) -> Option<RelationShape> {
         if let Some(source) = self.provided.and_then(|provided| provided.get(name))
             && !self.catalog.streams.contains_key(name)
+            && !self.catalog.views.contains_key(name)
             && name != ERROR_STREAM
         {
             return Some(shape(&source.schema(), 0));

@@ -1,7 +1,7 @@
 //! Carries out a script's records on the real parser, planner and executor: no files, no clock, no
 //! threads but the executor's own. What happens depends on the script alone.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::fmt;
 use std::sync::Arc;
 
@@ -226,7 +226,7 @@ impl Driver {
     fn batch(&self, query: &Query, text: &str) -> Result<DBOutput<DefaultColumnType>, Failure> {
         let failed = |error: SqlError| Failure::sql(&error, text);
         let mut relations: HashMap<String, Arc<dyn TableSource>> = HashMap::new();
-        for name in plan::batch_inputs(&self.catalog, query).map_err(failed)? {
+        for name in plan::batch_inputs(&self.catalog, query, &BTreeSet::new()).map_err(failed)? {
             let (schema, batches) = match self.catalog.streams.get(&name) {
                 Some(def) => (def.stream_schema(), self.fed.get(&name).cloned()),
                 None => {

@@ -3,6 +3,7 @@
 
 mod reading;
 mod round_trip;
+mod snapshot;
 mod writing;
 
 use std::path::Path;

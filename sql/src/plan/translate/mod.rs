@@ -28,7 +28,7 @@ use millstream_engine::operators::project::ProjectSpec;
 use millstream_engine::operators::union::UnionSpec;
 use millstream_engine::watermark::Watermarks;
 
-use super::application::{Collector, Step, Target};
+use super::application::{Collector, Mode, Step, Target};
 use super::errors::from_datafusion;
 use super::relations::stream_schema;
 use crate::catalog::Catalog;
@@ -132,10 +132,26 @@ impl<'a> Translator<'a> {
     fn step(&mut self, step: &Step) -> Result<NodeId, SqlError> {
         self.owner = Arc::clone(&step.owner);
         let node = self.plan(&step.plan)?;
-        let Target::Sink(name) = &step.target else { return Ok(node) };
         let schema = Arc::clone(&self.dataflow.node(node).schema);
         let updating = self.dataflow.node(node).updating;
-        Ok(self.node(schema, updating, vec![node], NodeKind::Sink(name.clone())))
+        let kind = match &step.target {
+            Target::Stream(_) => return Ok(node),
+            Target::Sink(name, mode) => {
+                if step.is_sorted && *mode == Mode::Shown && !updating {
+                    return Err(refuse_sort());
+                }
+                NodeKind::Sink(name.clone())
+            }
+            Target::View(name) => NodeKind::View(name.clone()),
+        };
+        let id = self.node(schema, updating, vec![node], kind);
+        if matches!(step.target, Target::Sink(_, Mode::Whole)) {
+            self.dataflow.whole.insert(id);
+        }
+        if !step.order.is_empty() {
+            self.dataflow.orders.insert(id, step.order.clone());
+        }
+        Ok(id)
     }
 
     /// Makes the in-application stream `name` of what its pumps give.
@@ -255,7 +271,9 @@ impl<'a> Translator<'a> {
         match &node.kind {
             NodeKind::Table(_) => true,
             NodeKind::Operator(_) => node.inputs.iter().all(|input| self.is_table(*input)),
-            NodeKind::Source(_) | NodeKind::ErrorStream | NodeKind::Sink(_) => false,
+            NodeKind::Source(_) | NodeKind::ErrorStream | NodeKind::Sink(_) | NodeKind::View(_) => {
+                false
+            }
         }
     }
 }
@@ -285,6 +303,11 @@ fn physical_all(exprs: &[Expr], schema: &DFSchema) -> Result<Vec<Arc<dyn Physica
     exprs.iter().map(|expr| physical(expr, schema)).collect()
 }
 
+fn refuse_sort() -> SqlError {
+    SqlError::new("ORDER BY cannot be kept on a stream that does not end")
+        .with_hint("leave ORDER BY out, or ask once: SELECT without STREAM")
+}
+
 fn refuse_limit() -> SqlError {
     SqlError::new("LIMIT has no meaning on a stream that does not end")
         .with_hint("leave LIMIT out, or ask once: SELECT without STREAM")
@@ -294,10 +317,7 @@ fn refuse_limit() -> SqlError {
 fn refuse(plan: &LogicalPlan) -> SqlError {
     match plan {
         LogicalPlan::Limit(_) => refuse_limit(),
-        LogicalPlan::Sort(_) => {
-            SqlError::new("ORDER BY cannot be kept on a stream that does not end")
-                .with_hint("leave ORDER BY out, or ask once: SELECT without STREAM")
-        }
+        LogicalPlan::Sort(_) => refuse_sort(),
         LogicalPlan::Distinct(_) => SqlError::new("DISTINCT would have to keep every row for ever")
             .with_hint(
                 "GROUP BY the columns and a window such as STEP(s.ROWTIME BY INTERVAL '1' MINUTE)",
