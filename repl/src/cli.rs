@@ -88,6 +88,9 @@ pub struct JobArgs {
     /// How many lanes work in parallel [default: one per core]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub parallelism: Option<u16>,
+    /// On a terminal: print the changes of a result, instead of drawing it anew in its place
+    #[arg(long)]
+    pub changelog: bool,
 }
 
 /// When a job ends by itself.

@@ -134,7 +134,9 @@ impl Catalog {
             StatementKind::Query(_)
             | StatementKind::Explain { .. }
             | StatementKind::Describe(_)
-            | StatementKind::Show(_) => return Ok(false),
+            | StatementKind::Show(_)
+            | StatementKind::StartJob
+            | StatementKind::StopJob(_) => return Ok(false),
         };
         done.map(|()| true).map_err(|error| error.or_at(statement.span))
     }
@@ -274,6 +276,40 @@ impl Catalog {
             Kind::Sink => drop(self.sinks.remove(&name.value)),
         }
         Ok(())
+    }
+
+    /// What `sinks` and `views` are made of, with them: the kind of each object, as `DROP` names it, and
+    /// its name.
+    pub fn behind(
+        &self,
+        sinks: &[String],
+        views: &BTreeSet<String>,
+    ) -> BTreeSet<(&'static str, String)> {
+        let mut behind: BTreeSet<_> = sinks.iter().map(|name| ("SINK", name.clone())).collect();
+        let mut open: Vec<String> = views.iter().cloned().collect();
+        for (_, input) in sinks.iter().filter_map(|name| self.sinks.get(name)) {
+            match input {
+                SinkInput::Relation(name) => open.push(name.value.clone()),
+                SinkInput::Query(query) => open.extend(relations_of(&query.ast)),
+            }
+        }
+        while let Some(name) = open.pop() {
+            if let Some(query) = self.views.get(&name)
+                && behind.insert(("VIEW", name.clone()))
+            {
+                open.extend(relations_of(&query.ast));
+            }
+            if self.tables.contains_key(&name) {
+                behind.insert(("TABLE", name.clone()));
+            }
+            if self.streams.contains_key(&name) && behind.insert(("STREAM", name.clone())) {
+                for pump in self.pumps.values().filter(|pump| pump.target.value == name) {
+                    behind.insert(("PUMP", pump.name.clone()));
+                    open.extend(relations_of(&pump.query.ast));
+                }
+            }
+        }
+        behind
     }
 
     fn missing(&self, kind: Kind, name: &Name) -> SqlError {

@@ -53,6 +53,7 @@ pub const KEYWORDS: &[&str] = &[
     "INTERVAL",
     "INTO",
     "IS",
+    "JOB",
     "JOBS",
     "JOIN",
     "LEFT",

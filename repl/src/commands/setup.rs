@@ -8,7 +8,7 @@ use millstream_engine::{Clock, SystemClock};
 use crate::cli::{End, JobArgs};
 use crate::failure::Failure;
 use crate::output::Format;
-use crate::session::{Console, Manner, Session, Settings};
+use crate::session::{Changes, Console, Manner, Session, Settings};
 
 /// Stack of a runtime thread: planning walks deep expressions on it.
 const STACK_BYTES: usize = 8 << 20;
@@ -45,7 +45,9 @@ pub(crate) fn context(until: End) -> Result<Context, Failure> {
 pub(crate) fn session(manner: Manner, format: Format, job: &JobArgs) -> Result<Session, Failure> {
     let lanes = job.parallelism.map_or_else(cores, usize::from);
     let settings = Settings { manner, context: context(job.until)?, lanes };
-    let mut session = Session::new(settings, Console::standard(format));
+    let console =
+        Console { changes: Changes::changelog(job.changelog), ..Console::standard(format) };
+    let mut session = Session::new(settings, console);
     for (key, value) in &job.settings {
         session.set(key, value)?;
     }

@@ -5,6 +5,7 @@
 
 mod csv;
 mod json;
+mod screen;
 mod table;
 
 use std::fmt;
@@ -17,6 +18,7 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use clap::ValueEnum;
 use millstream_engine::Delta;
 
+pub use screen::Screen;
 pub use table::{Widths, cell_text};
 
 /// The column that says whether a row is added (`+`) or taken back (`-`).

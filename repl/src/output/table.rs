@@ -96,6 +96,20 @@ impl TablePrinter {
     }
 }
 
+/// `rows` as a table with `last` as its last line.
+///
+/// # Errors
+///
+/// When Arrow cannot show a type.
+pub(super) fn table_text(rows: &RecordBatch, widths: Widths, last: &str) -> io::Result<String> {
+    let mut text = Vec::new();
+    let mut table = TablePrinter::new(rows.schema(), widths);
+    table.held = row_cells(rows)?;
+    table.fix(&mut text)?;
+    writeln!(text, "{last}")?;
+    String::from_utf8(text).map_err(io::Error::other)
+}
+
 impl Printer for TablePrinter {
     fn rows(&mut self, rows: &RecordBatch, out: &mut dyn Write) -> io::Result<()> {
         if rows.num_rows() == 0 {

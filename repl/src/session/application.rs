@@ -1,48 +1,40 @@
-//! Runs sinks and continuous queries as one job.
+//! Runs sinks, views and continuous queries as one job.
 //!
-//! The job's sources are opened once per source node of the dataflow, so what several sinks and
-//! queries read is read and decoded once. A continuous query is a sink like any other; its rows come
-//! back to the session through a bounded channel and are printed as they arrive.
+//! The job's sources are opened once per source node of the dataflow, so what several sinks, views and
+//! queries read is read and decoded once. A job runs in the foreground, where its queries' rows are
+//! shown as they come, or behind the prompt ([`super::background`]).
 
-use std::collections::BTreeMap;
-use std::io::Write;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use async_trait::async_trait;
 use millstream_connectors::{Until, open_sink, open_source, open_table};
-use millstream_engine::dataflow::{Dataflow, Node, NodeId, NodeKind};
+use millstream_engine::Error;
+use millstream_engine::dataflow::{Dataflow, NodeId, NodeKind};
 use millstream_engine::definition::{RelationDef, Rowtime};
-use millstream_engine::job::{Job, Progress};
-use millstream_engine::port::{Flush, Sink, SinkReport, Source, Table};
+use millstream_engine::job::{Job, Progress, Read};
+use millstream_engine::port::{Sink, Source, Table};
 use millstream_engine::task::OwnedTask;
-use millstream_engine::{Delta, Error, delta};
 use millstream_sql::catalog::UNBOUNDED_STATE;
 use millstream_sql::plan::{self, Planned, QUERY_SINK, SHOWN_MODE};
 use millstream_sql::statement::{Query, SinkInput};
 use tokio::sync::mpsc;
 
 use super::inspect::JobRecord;
+use super::shown::{Arriving, ShownQueries};
 use super::{Manner, Session};
 use crate::failure::Failure;
 use crate::interrupt::Stop;
-use crate::output::{Format, Printer, Widths, printed_rows, printed_schema, printer};
 use crate::progress::{REFRESH, StatusLine, set_aside, summary};
 
-/// Epochs whose rows may wait to be printed before the job waits for the terminal.
-const PRINT_QUEUE: usize = 16;
+/// Readers of views that may wait for the epoch to end.
+const READS_QUEUE: usize = 8;
 
-/// A job about to run, and where its queries print.
-struct Running {
-    job: Job,
-    queries: BTreeMap<usize, Shown>,
-    rows: mpsc::Receiver<(usize, Vec<Delta>)>,
-}
-
-/// A continuous query whose rows are printed.
-struct Shown {
-    updating: bool,
-    printer: Box<dyn Printer>,
-    title: String,
+/// A job about to run, where its queries' rows arrive, and where its views can be read.
+pub(super) struct Running {
+    pub(super) job: Job,
+    pub(super) reads: mpsc::Sender<Read>,
+    queries: ShownQueries,
+    arriving: Arriving,
 }
 
 /// A continuous query and the text it is shown under.
@@ -60,7 +52,7 @@ impl Session {
         self.warn_of_growth(&planned)?;
         let running = stop_or(stop, self.open(&planned, queries)).await?;
         let Some(running) = running else { return Ok(()) };
-        self.jobs.push(JobRecord::started(sinks.to_vec()));
+        self.jobs.push(JobRecord::started(sinks.to_vec(), Vec::new()));
         let done = self.drive(running, stop).await;
         if let Some(record) = self.jobs.last_mut() {
             record.ended(done.as_ref());
@@ -83,6 +75,16 @@ impl Session {
         sinks: &[String],
         queries: &[Continuous<'_>],
     ) -> Result<Planned, Failure> {
+        self.plan_with_views(sinks, queries, &BTreeSet::new())
+    }
+
+    /// Plans the job, which also keeps the rows of `views` to be read.
+    pub(super) fn plan_with_views(
+        &self,
+        sinks: &[String],
+        queries: &[Continuous<'_>],
+        views: &BTreeSet<String>,
+    ) -> Result<Planned, Failure> {
         let planned = if let ([], [(_, query)]) = (sinks, queries) {
             plan::stream_query(&self.catalog, query)
         } else {
@@ -93,14 +95,14 @@ impl Session {
                 let input = SinkInput::Query((*query).clone());
                 catalog.sinks.insert(def.name.clone(), (def, input));
             }
-            plan::application(&catalog)
+            plan::application_with_views(&catalog, views)
         };
         planned.map_err(|error| self.failure(&error))
     }
 
     /// Refuses state that grows for ever, unless it was allowed, ends with the input, or a person is
     /// there to see the warning.
-    fn warn_of_growth(&mut self, planned: &Planned) -> Result<(), Failure> {
+    pub(super) fn warn_of_growth(&mut self, planned: &Planned) -> Result<(), Failure> {
         if self.growth_is_allowed() {
             return Ok(());
         }
@@ -145,7 +147,7 @@ impl Session {
     }
 
     /// Connects the dataflow: what is read first, so that a missing input leaves no output behind.
-    async fn open(
+    pub(super) async fn open(
         &self,
         planned: &Planned,
         queries: &[Continuous<'_>],
@@ -153,14 +155,14 @@ impl Session {
         let context = &self.settings.context;
         let dataflow = Arc::new(planned.dataflow.clone());
         let (sources, tables) = self.open_inputs(&dataflow).await?;
-        let (sender, rows) = mpsc::channel(PRINT_QUEUE);
-        let mut shown = BTreeMap::new();
+        let (mut shown, arriving) = ShownQueries::new();
         let mut outputs: Vec<(NodeId, Box<dyn Sink>)> = Vec::new();
         for (id, node) in dataflow.iter() {
             let NodeKind::Sink(name) = &node.kind else { continue };
             let output: Box<dyn Sink> = if let Some(index) = query_index(name, queries) {
-                shown.insert(index, self.shown(node, queries[index].0));
-                Box::new(QuerySink { index, rows: sender.clone(), report: SinkReport::default() })
+                let order = dataflow.orders.get(&id).cloned().unwrap_or_default();
+                let place = (index, queries.len());
+                shown.add(&self.console, place, (node, order), queries[index].0)
             } else {
                 let def = self.catalog.sinks.get(name).map(|(def, _)| def);
                 let def = def.ok_or_else(|| undeclared(name))?;
@@ -170,9 +172,9 @@ impl Session {
         }
         let clock = Arc::clone(&context.clock);
         let lanes = self.settings.lanes;
-        let (_nobody, reads) = mpsc::channel(1);
+        let (reader, reads) = mpsc::channel(READS_QUEUE);
         let job = Job { dataflow, sources, tables, sinks: outputs, clock, lanes, reads };
-        Ok(Running { job, queries: shown, rows })
+        Ok(Running { job, reads: reader, queries: shown, arriving })
     }
 
     async fn open_inputs(&self, dataflow: &Dataflow) -> Result<(Sources, Tables), Failure> {
@@ -197,16 +199,10 @@ impl Session {
         Ok((sources, tables))
     }
 
-    fn shown(&self, node: &Node, title: &str) -> Shown {
-        let schema = printed_schema(&node.schema, node.updating);
-        let printer = printer(self.console.format, &schema, Widths::FitFirst);
-        Shown { updating: node.updating, printer, title: title.to_owned() }
-    }
-
-    /// Runs the job on a task of its own, prints its queries' rows as they come and the status line in
+    /// Runs the job on a task of its own, shows its queries' rows as they come and the status line in
     /// between.
     async fn drive(&mut self, running: Running, stop: &Stop) -> Result<Progress, Failure> {
-        let Running { job, mut queries, mut rows } = running;
+        let Running { job, mut queries, mut arriving, .. } = running;
         let clock = Arc::clone(&self.settings.context.clock);
         let observe = self.progress.clone();
         observe.send_replace(Progress::default());
@@ -223,19 +219,18 @@ impl Session {
         let draws = self.console.status && queries.is_empty();
         let started = clock.monotonic();
         let mut status = StatusLine::default();
-        let mut printed = Ok(());
-        let mut last = None;
+        let mut shown = Ok(());
         let done = loop {
+            let due = queries.wait(clock.monotonic());
             tokio::select! {
                 done = &mut work => break done,
-                Some((index, deltas)) = rows.recv() => {
-                    if printed.is_ok() {
-                        printed = self.print(&mut queries, &mut last, index, &deltas);
-                        if printed.is_err() {
-                            // Nobody reads any more; sinks of the same job still end cleanly.
-                            stop.ask();
-                        }
+                Some((index, deltas)) = arriving.recv() => {
+                    if shown.is_ok() {
+                        shown = queries.take(&mut self.console, index, &deltas);
                     }
+                }
+                () = clock.sleep(due.unwrap_or_default()), if due.is_some() && shown.is_ok() => {
+                    shown = queries.draw(&mut self.console, clock.as_ref());
                 }
                 () = clock.sleep(REFRESH), if draws => {
                     let now = clock.monotonic().saturating_sub(started);
@@ -243,45 +238,21 @@ impl Session {
                     status.draw(&progress, now, self.console.notes.as_mut())?;
                 }
             }
+            if shown.is_err() && !stop.is_asked() {
+                // Nobody reads any more; sinks of the same job still end cleanly.
+                stop.ask();
+            }
         };
         status.clear(self.console.notes.as_mut())?;
-        while let Ok((index, deltas)) = rows.try_recv() {
-            if printed.is_ok() {
-                printed = self.print(&mut queries, &mut last, index, &deltas);
+        while let Ok((index, deltas)) = arriving.try_recv() {
+            if shown.is_ok() {
+                shown = queries.take(&mut self.console, index, &deltas);
             }
         }
         let progress = done??;
-        printed?;
-        if self.console.terminal && stop.is_asked() && !queries.is_empty() {
-            writeln!(self.console.out)?;
-        }
-        let several = queries.len() > 1 && self.console.format == Format::Table;
-        for (index, query) in &mut queries {
-            if several && last.replace(*index) != Some(*index) {
-                writeln!(self.console.out, "-- {}", first_line(&query.title))?;
-            }
-            query.printer.end(self.console.out.as_mut())?;
-        }
+        shown?;
+        queries.end(&mut self.console, stop.is_asked())?;
         Ok(progress)
-    }
-
-    fn print(
-        &mut self,
-        queries: &mut BTreeMap<usize, Shown>,
-        last: &mut Option<usize>,
-        index: usize,
-        deltas: &[Delta],
-    ) -> Result<(), Failure> {
-        let several = queries.len() > 1;
-        let Some(query) = queries.get_mut(&index) else { return Ok(()) };
-        if several && self.console.format == Format::Table && last.replace(index) != Some(index) {
-            writeln!(self.console.out, "-- {}", first_line(&query.title))?;
-        }
-        for delta in deltas {
-            let rows = printed_rows(delta, query.updating)?;
-            query.printer.rows(&rows, self.console.out.as_mut())?;
-        }
-        Ok(())
     }
 }
 
@@ -289,7 +260,7 @@ type Sources = Vec<(NodeId, Box<dyn Source>)>;
 type Tables = Vec<(NodeId, Box<dyn Table>)>;
 
 /// The outcome of `work`, or nothing if the user wants to stop before it is there.
-async fn stop_or<T>(
+pub(super) async fn stop_or<T>(
     stop: &Stop,
     work: impl Future<Output = Result<T, Failure>>,
 ) -> Result<Option<T>, Failure> {
@@ -329,34 +300,4 @@ fn declared<'a>(
 
 fn undeclared(name: &str) -> Failure {
     Error::bug(format!("the plan names {name}, which is not declared")).into()
-}
-
-fn first_line(text: &str) -> &str {
-    text.lines().next().unwrap_or_default()
-}
-
-/// Brings the rows of a continuous query back to the session.
-#[derive(Debug)]
-struct QuerySink {
-    index: usize,
-    rows: mpsc::Sender<(usize, Vec<Delta>)>,
-    report: SinkReport,
-}
-
-#[async_trait]
-impl Sink for QuerySink {
-    async fn write(&mut self, _epoch: u64, rows: Vec<Delta>) -> millstream_engine::Result<()> {
-        self.report.rows += u64::try_from(delta::total_rows(&rows)).unwrap_or(0);
-        // A session that no longer listens has said so by asking the job to stop.
-        let _stopped = self.rows.send((self.index, rows)).await;
-        Ok(())
-    }
-
-    async fn flush(&mut self, _flush: Flush) -> millstream_engine::Result<()> {
-        Ok(())
-    }
-
-    fn report(&self) -> SinkReport {
-        self.report
-    }
 }

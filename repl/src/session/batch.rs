@@ -18,6 +18,8 @@ use millstream_sql::plan;
 use millstream_sql::statement::Query;
 
 use super::Session;
+use super::application::stop_or;
+use super::background::Kept;
 use super::held::{Held, Kind, SetAside, bad_rows_held};
 use crate::failure::Failure;
 use crate::interrupt::Stop;
@@ -34,7 +36,7 @@ pub(super) struct BatchQuery {
 impl Session {
     /// Runs a batch query and prints its result.
     pub(super) async fn select(&mut self, query: &Query, stop: &Stop) -> Result<(), Failure> {
-        let planned = self.plan_batch(query).await?;
+        let Some(planned) = stop_or(stop, self.plan_batch(query)).await? else { return Ok(()) };
         let physical = planned.context.state().create_physical_plan(&planned.plan).await?;
         let mut stream = execute_stream(physical, planned.context.task_ctx())?;
         let schema = stream.schema();
@@ -61,9 +63,10 @@ impl Session {
         let context = session_context(self.settings.lanes);
         let set_aside = SetAside::default();
         let mut relations: HashMap<String, Arc<dyn TableSource>> = HashMap::new();
-        let inputs = plan::batch_inputs(&self.catalog, query, &BTreeSet::new());
-        for name in inputs.map_err(|error| self.failure(&error))? {
+        let (inputs, kept) = self.inputs(query).await?;
+        for name in inputs {
             let provider: Arc<dyn TableProvider> = match self.held(&name, &set_aside) {
+                _ if kept.contains_key(&name) => Arc::clone(&kept[&name]),
                 Some(held) => Arc::new(held),
                 None if name == ERROR_STREAM => self.errors_held().await?,
                 None => Arc::new(self.written(&name, &set_aside).await?),
@@ -73,6 +76,20 @@ impl Session {
         let plan = plan::batch_query(&self.catalog, query, &relations);
         let plan = plan.map_err(|error| self.failure(&error.or_at(query.span)))?;
         Ok(BatchQuery { plan, context, set_aside })
+    }
+
+    /// The names of what a query reads, and the rows of the views among it that a job keeps.
+    async fn inputs(&self, query: &Query) -> Result<(Vec<String>, Kept), Failure> {
+        let inputs = |kept: &BTreeSet<String>| {
+            let inputs = plan::batch_inputs(&self.catalog, query, kept);
+            inputs.map_err(|error| self.failure(&error))
+        };
+        let names = inputs(&self.kept_views())?;
+        match self.read_kept(&names).await? {
+            Some(kept) => Ok((names, kept)),
+            // Its job has ended just now: then the views are computed.
+            None => Ok((inputs(&BTreeSet::new())?, Kept::new())),
+        }
     }
 
     /// The stream or table `name`, to be read when the query runs.

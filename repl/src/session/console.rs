@@ -10,6 +10,22 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use crate::failure::Failure;
 use crate::output::{Format, Widths, printer};
 
+/// How a result whose rows change is shown on a terminal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Changes {
+    /// The result is drawn anew in its place.
+    Drawn,
+    /// Each change is printed.
+    Printed,
+}
+
+impl Changes {
+    /// Printed if a changelog is wanted.
+    pub fn changelog(wanted: bool) -> Self {
+        if wanted { Self::Printed } else { Self::Drawn }
+    }
+}
+
 /// The two ends of a session's voice and how it speaks.
 pub struct Console {
     /// Rows and other answers.
@@ -22,6 +38,19 @@ pub struct Console {
     pub status: bool,
     /// Whether `out` is a terminal, which shows `^C` where the cursor is.
     pub terminal: bool,
+    /// How a result whose rows change is shown on a terminal.
+    pub changes: Changes,
+    /// How many lines the terminal has.
+    pub lines: fn() -> usize,
+}
+
+/// The lines of a terminal that does not say how many it has.
+const LINES_USUAL: usize = 24;
+
+/// How many lines the terminal at standard output has.
+fn terminal_lines() -> usize {
+    let size = terminal_size::terminal_size();
+    size.map(|(_, height)| usize::from(height.0)).filter(|lines| *lines > 0).unwrap_or(LINES_USUAL)
 }
 
 impl Console {
@@ -34,7 +63,14 @@ impl Console {
             format,
             status,
             terminal,
+            changes: Changes::Drawn,
+            lines: terminal_lines,
         }
+    }
+
+    /// Whether a result whose rows change is redrawn in its place.
+    pub(super) fn redraws(&self) -> bool {
+        self.terminal && self.format == Format::Table && self.changes == Changes::Drawn
     }
 
     /// Writes a remark.

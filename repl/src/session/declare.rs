@@ -3,10 +3,13 @@
 //! A declaration is checked by its connector before it takes effect, so that a misspelt option is an
 //! error at its place in the text, not when the job starts.
 
+use std::collections::BTreeSet;
+
 use millstream_connectors::options::{Blame, OptionError, RelationKind};
 use millstream_connectors::validate;
+use millstream_sql::catalog::ERROR_STREAM;
 use millstream_sql::statement::Create;
-use millstream_sql::{SqlError, Statement, StatementKind};
+use millstream_sql::{Catalog, SqlError, Statement, StatementKind, plan};
 
 use super::{Manner, Session};
 use crate::failure::Failure;
@@ -27,6 +30,9 @@ impl Session {
         }
         sinks.retain(|name| self.catalog.sinks.contains_key(name));
         sinks.dedup();
+        for view in self.catalog.views.keys() {
+            view_works(&self.catalog, view).map_err(|error| self.failure(&error))?;
+        }
         Ok(sinks)
     }
 
@@ -36,12 +42,67 @@ impl Session {
         if let Some((kind, create)) = declared_with_options(&statement.kind) {
             validate(kind, &create.def).map_err(|error| self.failure(&placed(&error, create)))?;
         }
+        self.refuse_in_use(&statement.kind)?;
+        let before = self.catalog.clone();
         let applied = self.apply(&statement)?;
+        if applied
+            && self.settings.manner == Manner::Interactive
+            && let Err(failure) = self.check_queries(&statement, &before)
+        {
+            self.catalog = before;
+            return Err(failure);
+        }
         if applied && self.settings.manner == Manner::Interactive {
             let confirmed = confirmation(&statement.kind);
             self.console.note(&confirmed);
+            if let StatementKind::SwitchPump { name, .. } = &statement.kind
+                && let Some(job) = self.user_of("PUMP", &name.value)
+            {
+                self.console.note(&format!("job {job} goes on as it was started"));
+            }
         }
         Ok(applied)
+    }
+
+    /// Checks that a new view can be planned, and that what is made of a replaced relation still can.
+    fn check_queries(&self, statement: &Statement, before: &Catalog) -> Result<(), Failure> {
+        let replaced = match &statement.kind {
+            StatementKind::CreateView { name, or_replace, .. } => {
+                view_works(&self.catalog, name).map_err(|error| self.failure(&error))?;
+                or_replace.then_some(name)
+            }
+            StatementKind::CreateStream(create) | StatementKind::CreateTable(create) => {
+                create.or_replace.then_some(&create.def.name)
+            }
+            _ => None,
+        };
+        let Some(replaced) = replaced else { return Ok(()) };
+        let broken = |what: String, error: &SqlError| {
+            Failure::with_hint(
+                format_args!("{what} would not work any more: {}", error.message),
+                format_args!("drop it first, or leave {replaced} the columns it reads"),
+            )
+        };
+        for view in self.catalog.views.keys() {
+            if let Err(error) = view_works(&self.catalog, view)
+                && view_works(before, view).is_ok()
+            {
+                return Err(broken(format!("view {view}"), &error));
+            }
+        }
+        let alone = |catalog: &Catalog, sink: &String| {
+            let mut catalog = catalog.clone();
+            catalog.sinks.retain(|name, _| name == sink);
+            plan::application(&catalog)
+        };
+        for sink in self.catalog.sinks.keys() {
+            if let Err(error) = alone(&self.catalog, sink)
+                && alone(before, sink).is_ok()
+            {
+                return Err(broken(format!("sink {sink}"), &error));
+            }
+        }
+        Ok(())
     }
 
     /// Gives the statement to the catalog.
@@ -62,6 +123,22 @@ impl Session {
         }
         Ok(statement)
     }
+}
+
+/// Whether the view `name` can be planned. One over files or what a sink has written cannot be known
+/// before they are read.
+fn view_works(catalog: &Catalog, name: &str) -> Result<(), SqlError> {
+    let Some(query) = catalog.views.get(name) else { return Ok(()) };
+    let known = |name: &String| {
+        catalog.streams.contains_key(name)
+            || catalog.tables.contains_key(name)
+            || name == ERROR_STREAM
+    };
+    let inputs = plan::batch_inputs(catalog, query, &BTreeSet::new())?;
+    if !inputs.iter().all(known) {
+        return Ok(());
+    }
+    plan::view_columns(catalog, name).map(drop).map_err(|error| error.or_at(query.span))
 }
 
 /// What a connector must check: not a stream inside the application.
@@ -96,7 +173,7 @@ fn confirmation(kind: &StatementKind) -> String {
         StatementKind::CreateView { name, .. } => format!("view {name} created"),
         StatementKind::CreatePump(pump) => format!("pump {} created", pump.name),
         StatementKind::CreateSink { create, .. } => {
-            format!("sink {} created; \\run starts it", create.def.name)
+            format!("sink {} created; \\run or START JOB starts it", create.def.name)
         }
         StatementKind::Drop { object, name, .. } => {
             format!("{} {} dropped", object.to_lowercase(), name.value)

@@ -16,6 +16,8 @@ use crate::failure::Failure;
 pub(super) struct JobRecord {
     /// The sinks it wrote to; none for a continuous query.
     pub(super) sinks: Vec<String>,
+    /// The views it kept.
+    views: Vec<String>,
     state: &'static str,
     rows_in: u64,
     rows_out: u64,
@@ -24,9 +26,16 @@ pub(super) struct JobRecord {
 }
 
 impl JobRecord {
-    /// A job that starts. Nobody can look while it runs: one that has not ended was given up.
-    pub(super) fn started(sinks: Vec<String>) -> Self {
-        Self { sinks, state: "given up", rows_in: 0, rows_out: 0, rows_bad: 0, rows_late: 0 }
+    /// A job that starts in the foreground. Nobody can look while it runs: one that has not ended was
+    /// given up.
+    pub(super) fn started(sinks: Vec<String>, views: Vec<String>) -> Self {
+        let state = "given up";
+        Self { sinks, views, state, rows_in: 0, rows_out: 0, rows_bad: 0, rows_late: 0 }
+    }
+
+    /// A job that starts behind the prompt.
+    pub(super) fn running(sinks: Vec<String>, views: Vec<String>) -> Self {
+        Self { state: "running", ..Self::started(sinks, views) }
     }
 
     /// Notes how the job went.
@@ -34,13 +43,17 @@ impl JobRecord {
         match done {
             Ok(progress) => {
                 self.state = "ended";
-                self.rows_in = progress.rows_in;
-                self.rows_out = progress.rows_out;
-                self.rows_bad = progress.rows_bad;
-                self.rows_late = progress.rows_late;
+                self.count(progress);
             }
             Err(_) => self.state = "failed",
         }
+    }
+
+    fn count(&mut self, progress: &Progress) {
+        self.rows_in = progress.rows_in;
+        self.rows_out = progress.rows_out;
+        self.rows_bad = progress.rows_bad;
+        self.rows_late = progress.rows_late;
     }
 }
 
@@ -126,7 +139,19 @@ impl Session {
             "TABLES" => {
                 (&["TABLE", "COLUMNS", "OPTIONS"], catalog.tables.values().map(of).collect())
             }
-            "VIEWS" => (&["VIEW"], catalog.views.keys().map(|name| vec![name.clone()]).collect()),
+            "VIEWS" => {
+                let row = |name: &String| {
+                    let state = match self.user_of("VIEW", name) {
+                        Some(job) => format!("kept by job {job}"),
+                        None => "computed when asked".to_owned(),
+                    };
+                    let described = plan::describe(catalog, name);
+                    let names = described.iter().flat_map(|schema| schema.fields());
+                    let names: Vec<&str> = names.map(|field| field.name().as_str()).collect();
+                    vec![name.clone(), names.join(", "), state]
+                };
+                (&["VIEW", "COLUMNS", "STATE"], catalog.views.keys().map(row).collect())
+            }
             "PUMPS" => {
                 let row = |pump: &millstream_sql::statement::Pump| {
                     let state = if pump.started { "started" } else { "stopped" };
@@ -157,16 +182,22 @@ impl Session {
 
     fn job_rows(&self) -> Vec<Vec<String>> {
         let row = |(index, job): (usize, &JobRecord)| {
-            let what = if job.sinks.is_empty() { "(query)".into() } else { job.sinks.join(", ") };
+            let mut job = job.clone();
+            if let Some(running) = self.background.iter().find(|other| other.number == index + 1) {
+                job.count(&running.progress.borrow());
+            }
+            let is_query = job.sinks.is_empty() && job.views.is_empty();
+            let what = if is_query { "(query)".into() } else { job.sinks.join(", ") };
             let counts = [job.rows_in, job.rows_out, job.rows_bad, job.rows_late];
-            let start = [(index + 1).to_string(), what, job.state.to_owned()];
+            let number = (index + 1).to_string();
+            let start = [number, what, job.views.join(", "), job.state.to_owned()];
             start.into_iter().chain(counts.iter().map(u64::to_string)).collect()
         };
         self.jobs.iter().enumerate().map(row).collect()
     }
 }
 
-const JOB_COLUMNS: [&str; 7] = ["JOB", "SINKS", "STATE", "READ", "OUT", "BAD", "LATE"];
+const JOB_COLUMNS: [&str; 8] = ["JOB", "SINKS", "VIEWS", "STATE", "READ", "OUT", "BAD", "LATE"];
 
 fn columns(def: &RelationDef) -> String {
     let names: Vec<&str> = def.columns.iter().map(|column| column.name.as_str()).collect();

@@ -12,11 +12,13 @@
 //! queries, in order. A *conversation* takes one statement at a time.
 
 mod application;
+mod background;
 mod batch;
 mod console;
 mod declare;
 mod held;
 mod inspect;
+mod shown;
 #[cfg(test)]
 mod tests;
 mod written;
@@ -30,7 +32,7 @@ use millstream_sql::statement::Query;
 use millstream_sql::{Catalog, Folding, SqlError, Statement, StatementKind, parse_folding, plan};
 use tokio::sync::watch;
 
-pub use console::Console;
+pub use console::{Changes, Console};
 
 use crate::failure::Failure;
 use crate::interrupt::Stop;
@@ -64,6 +66,8 @@ pub struct Session {
     transcript: Transcript,
     console: Console,
     jobs: Vec<inspect::JobRecord>,
+    /// The jobs that run behind the prompt.
+    background: Vec<background::Background>,
     /// How far the running job is, or the last one was.
     progress: watch::Sender<Progress>,
 }
@@ -77,6 +81,7 @@ impl Session {
             transcript: Transcript::default(),
             console,
             jobs: Vec::new(),
+            background: Vec::new(),
             progress: watch::Sender::new(Progress::default()),
         }
     }
@@ -151,6 +156,7 @@ impl Session {
         for (name, text) in texts {
             statements.extend(self.parse(name, text)?);
         }
+        self.refuse_job_control(&statements)?;
         let sinks = self.declare_all(&statements).await?;
         let queries = statements.iter().filter_map(|statement| match &statement.kind {
             StatementKind::Query(query) => Some((statement.text.as_str(), query)),
@@ -233,7 +239,10 @@ impl Session {
     }
 
     async fn execute(&mut self, statement: &Statement, stop: &Stop) -> Result<(), Failure> {
+        self.settle().await;
         match &statement.kind {
+            StatementKind::StartJob => self.start_job(stop).await,
+            StatementKind::StopJob(number) => self.stop_job(*number, stop).await,
             StatementKind::Query(query) if query.stream => {
                 self.run_application(&[], &[(&statement.text, query)], stop).await
             }
@@ -261,6 +270,22 @@ impl Session {
 
     fn failure(&self, error: &SqlError) -> Failure {
         self.transcript.failure(error)
+    }
+
+    /// What a script runs is one job, which needs no statements to start and stop it.
+    fn refuse_job_control(&self, statements: &[Statement]) -> Result<(), Failure> {
+        let controls = |statement: &&Statement| {
+            matches!(statement.kind, StatementKind::StartJob | StatementKind::StopJob(_))
+        };
+        match statements.iter().find(controls) {
+            None => Ok(()),
+            Some(statement) => {
+                let error =
+                    SqlError::at(statement.span, "a script is one job and starts by itself");
+                let hint = "leave it out; START JOB and STOP JOB are for the prompt";
+                Err(self.failure(&error.with_hint(hint)))
+            }
+        }
     }
 
     /// Whether everything `query` names exists, before anything runs.

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::io::Write;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -16,9 +17,7 @@ use tokio::sync::mpsc;
 
 use super::Console;
 use crate::failure::Failure;
-use crate::output::{
-    Format, Printer, Screen, Widths, printed_rows, printed_schema, printer,
-};
+use crate::output::{Format, Printer, Screen, Widths, printed_rows, printed_schema, printer};
 
 /// Epochs whose rows may wait to be shown before the job waits for the terminal.
 const QUEUE_EPOCHS: usize = 16;
@@ -65,7 +64,7 @@ impl ShownQueries {
     ) -> Box<dyn Sink> {
         let redraws = node.updating && count == 1 && console.redraws();
         let face = if redraws {
-            let contents = Contents::new(node.schema.clone(), true);
+            let contents = Contents::new(Arc::clone(&node.schema), true);
             Face::Redrawn(Box::new(Screen::new(contents, order)))
         } else {
             let schema = printed_schema(&node.schema, node.updating);
@@ -111,11 +110,7 @@ impl ShownQueries {
     }
 
     /// Draws what has changed.
-    pub(super) fn draw(
-        &mut self,
-        console: &mut Console,
-        clock: &dyn Clock,
-    ) -> Result<(), Failure> {
+    pub(super) fn draw(&mut self, console: &mut Console, clock: &dyn Clock) -> Result<(), Failure> {
         for query in self.queries.values_mut() {
             if let Face::Redrawn(screen) = &mut query.face {
                 let began = clock.monotonic();
@@ -128,6 +123,11 @@ impl ShownQueries {
 
     /// Ends the results. Of one that `stopped` early the last drawing stays.
     pub(super) fn end(&mut self, console: &mut Console, stopped: bool) -> Result<(), Failure> {
+        let prints = |query: &Shown| matches!(query.face, Face::Changes(_));
+        if console.terminal && stopped && self.queries.values().any(prints) {
+            // The terminal has written `^C` where the cursor is.
+            writeln!(console.out)?;
+        }
         let indices: Vec<usize> = self.queries.keys().copied().collect();
         for index in indices {
             self.headline(console, index)?;
@@ -135,7 +135,6 @@ impl ShownQueries {
             match &mut query.face {
                 Face::Changes(printer) => printer.end(console.out.as_mut())?,
                 Face::Redrawn(screen) if stopped => {
-                    // The terminal has written `^C` below the drawing.
                     screen.draw((console.lines)(), console.out.as_mut())?;
                 }
                 Face::Redrawn(screen) => screen.end(console.out.as_mut())?,

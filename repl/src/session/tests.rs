@@ -9,7 +9,7 @@ use millstream_connectors::{Context, Until};
 use millstream_engine::{Clock, SystemClock};
 use tempfile::TempDir;
 
-use super::{Console, Manner, Session, Settings};
+use super::{Changes, Console, Manner, Session, Settings};
 use crate::failure::Failure;
 use crate::interrupt::Stop;
 use crate::output::Format;
@@ -68,6 +68,8 @@ impl Bench {
             format,
             status: false,
             terminal: false,
+            changes: Changes::Drawn,
+            lines: || 8,
         };
         let session = Session::new(Settings { manner, context, lanes: 2 }, console);
         Self { session, folder, out, notes, clock }
@@ -315,12 +317,15 @@ async fn declarations_are_confirmed_to_a_person_and_sinks_wait_for_run() {
     let sink =
         "CREATE SINK out FROM numbers WITH (connector = 'file', path = 'out', format = 'csv');";
     bench.answer(sink).await;
-    assert_eq!(bench.notes.take(), "stream NUMBERS created\nsink OUT created; \\run starts it\n");
+    assert_eq!(
+        bench.notes.take(),
+        "stream NUMBERS created\nsink OUT created; \\run or START JOB starts it\n"
+    );
     assert_eq!(bench.session.pending_sinks(), ["OUT"]);
     bench.session.run_sinks(&Stop::default()).await.unwrap();
     assert!(bench.session.pending_sinks().is_empty());
     let jobs = bench.answer("SHOW JOBS;").await;
-    assert_eq!(jobs[1], "1,OUT,ended,1,1,0,0");
+    assert_eq!(jobs[1], "1,OUT,,ended,1,1,0,0");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -388,4 +393,174 @@ async fn an_order_is_kept_only_where_a_result_is_shown_as_a_whole() {
     bench.file("numbers.csv", "n,word\n1,a\n");
     let failure = bench.run(&format!("{endless}{sink}")).await.unwrap_err();
     assert!(failure.text().contains("every row of the result"), "{failure}");
+}
+
+/// What grows while a job reads it.
+fn append(path: &Path, text: &str) {
+    let mut file = std::fs::OpenOptions::new().append(true).open(path).unwrap();
+    file.write_all(text.as_bytes()).unwrap();
+}
+
+impl Bench {
+    /// Asks again and again until the answer is `expected`.
+    async fn answers(&mut self, text: &str, expected: &[&str]) {
+        let clock = Arc::clone(&self.clock);
+        let began = clock.monotonic();
+        loop {
+            let answer = self.answer(text).await;
+            if answer == expected {
+                return;
+            }
+            assert!(clock.monotonic() - began < PATIENCE, "{text} still answers {answer:?}");
+            clock.sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    async fn refused(&mut self, text: &str) -> String {
+        let failure = self.session.converse(text, &Stop::default()).await.unwrap_err();
+        failure.text().to_owned()
+    }
+}
+
+fn following() -> String {
+    NUMBERS.replace("format = 'csv'", "format = 'csv', follow = 'true'")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn views_of_a_running_job_are_read_at_one_epoch() {
+    let mut bench = Bench::new(Manner::Interactive, Format::Csv);
+    bench.file("numbers.csv", "n,word\n");
+    let path = bench.folder.path().join("numbers.csv");
+    bench.answer(&following()).await;
+    // Two views over one stream, one of them of the other; every row changes both.
+    bench
+        .answer(
+            "CREATE VIEW by_word AS SELECT word, COUNT(*) AS c, SUM(n) AS s FROM numbers GROUP BY word;
+             CREATE VIEW total AS SELECT SUM(c) AS c, SUM(s) AS s FROM by_word;
+             CREATE SINK out WITH (connector = 'file', path = 'out', format = 'csv', mode = 'snapshot')
+               AS SELECT STREAM word, c FROM by_word;
+             START JOB;",
+        )
+        .await;
+    assert!(
+        bench.notes.text().contains("job 1 runs OUT, BY_WORD, TOTAL"),
+        "{}",
+        bench.notes.text()
+    );
+    let same = "SELECT t.c = w.c AND t.s = w.s AS same FROM total t,
+        (SELECT SUM(c) AS c, SUM(s) AS s FROM by_word) w;";
+    for round in 0..40 {
+        append(&path, &format!("{round},a\n{round},b\n"));
+        let answer = bench.answer(same).await;
+        assert!(answer == ["SAME", "true"] || answer == ["SAME", ""], "{answer:?}");
+    }
+    bench.answers("SELECT c FROM total;", &["C", "80"]).await;
+    bench.answers("SELECT word, c FROM by_word ORDER BY word;", &["WORD,C", "a,40", "b,40"]).await;
+    let views = bench.answer("SHOW VIEWS;").await;
+    assert_eq!(views[1], "BY_WORD,\"WORD, C, S\",kept by job 1");
+    let jobs = bench.answer("SHOW JOBS;").await;
+    assert!(jobs[1].starts_with("1,OUT,\"BY_WORD, TOTAL\",running,80,"), "{jobs:?}");
+    // One source, one aggregate, for two views and a sink.
+    let plan = bench.answer("EXPLAIN SELECT * FROM total;").await.join("\n");
+    assert!(plan.contains("TableScan: TOTAL"), "what is kept is read, not computed: {plan}");
+
+    bench.answer("STOP JOB;").await;
+    assert!(bench.notes.text().contains("job 1 ended"), "{}", bench.notes.text());
+    assert_eq!(bench.answer("SELECT c FROM total;").await, ["C", "80"], "computed when asked");
+    assert_eq!(bench.answer("SELECT * FROM out ORDER BY word;").await, ["WORD,C", "a,40", "b,40"]);
+    assert_eq!(bench.answer("SHOW VIEWS;").await[2], "TOTAL,\"C, S\",computed when asked");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_running_job_uses_stays() {
+    let mut bench = Bench::new(Manner::Interactive, Format::Csv);
+    bench.file("numbers.csv", "n,word\n1,a\n");
+    bench.answer(&following()).await;
+    assert!(bench.refused("START JOB;").await.contains("nothing to start"));
+    assert!(bench.refused("STOP JOB;").await.contains("no job runs"));
+    bench
+        .answer(
+            "CREATE STREAM inner_numbers (n INTEGER);
+             CREATE PUMP p AS INSERT INTO inner_numbers SELECT STREAM n FROM numbers;
+             CREATE VIEW total AS SELECT SUM(n) AS s FROM inner_numbers;
+             CREATE VIEW latest AS SELECT n FROM numbers ORDER BY n DESC LIMIT 1 OFFSET 1;
+             CREATE STREAM other (n INTEGER);
+             START JOB;",
+        )
+        .await;
+    for (drop, kind) in [
+        ("DROP VIEW total;", "view TOTAL"),
+        ("CREATE OR REPLACE VIEW total AS SELECT n FROM numbers;", "view TOTAL"),
+        ("DROP PUMP p;", "pump P"),
+        ("CREATE OR REPLACE STREAM numbers (n INTEGER);", "stream NUMBERS"),
+    ] {
+        let refused = bench.refused(drop).await;
+        assert!(refused.contains(&format!("{kind} is used by job 1")), "{refused}");
+        assert!(refused.contains("STOP JOB 1 first"), "{refused}");
+    }
+    bench.answer("DROP STREAM other;").await;
+    bench.answer("STOP PUMP p;").await;
+    assert!(bench.notes.text().contains("job 1 goes on as it was started"));
+    bench.answer("START PUMP p;").await;
+    bench.answers("SELECT s FROM total;", &["S", "1"]).await;
+    // A second job keeps what is new.
+    bench.answer("CREATE VIEW words AS SELECT word FROM numbers; START JOB;").await;
+    bench.answers("SELECT word FROM words;", &["WORD", "a"]).await;
+    assert!(bench.refused("STOP JOB 7;").await.contains("job 7 does not run"));
+    bench.answer("STOP JOB 1; DROP VIEW total; STOP JOB 2;").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_view_is_checked_when_it_is_made_and_replaced() {
+    let mut bench = Bench::new(Manner::Interactive, Format::Csv);
+    bench.file("numbers.csv", "n,word\n1,a\n");
+    bench.answer(NUMBERS).await;
+    assert!(bench.refused("CREATE VIEW v AS SELECT nix FROM numbers;").await.contains("NIX"));
+    assert_eq!(bench.answer("SHOW VIEWS;").await.len(), 1, "it was not made");
+    bench.answer("CREATE VIEW v AS SELECT n FROM numbers; CREATE VIEW w AS SELECT n FROM v;").await;
+    let circle = bench.refused("CREATE OR REPLACE VIEW v AS SELECT n FROM w;").await;
+    assert!(circle.contains("itself"), "{circle}");
+    let broken = bench.refused("CREATE OR REPLACE VIEW v AS SELECT word FROM numbers;").await;
+    assert!(broken.contains("view W would not work any more"), "{broken}");
+    bench.answer("CREATE OR REPLACE VIEW v AS SELECT n + 1 AS n FROM numbers;").await;
+    assert_eq!(bench.answer("SELECT n FROM w;").await, ["N", "2"]);
+    let used = bench.refused("DROP VIEW v;").await;
+    assert!(used.contains("view W reads view V"), "{used}");
+    // One over files cannot be known before they are read.
+    bench.answer("CREATE VIEW f AS SELECT \"n\" FROM 'numbers.csv';").await;
+    let mut script = Bench::script();
+    script.file("numbers.csv", "n,word\n1,a\n");
+    let failure = script.run(&format!("{NUMBERS}CREATE VIEW v AS SELECT nix FROM numbers;")).await;
+    assert!(failure.unwrap_err().text().contains("NIX"));
+    let failure = script.run("START JOB;").await.unwrap_err();
+    assert!(failure.text().contains("a script is one job"), "{failure}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_job_that_ends_is_reported_before_the_next_statement() {
+    let mut bench = Bench::new(Manner::Interactive, Format::Csv);
+    bench.file("numbers.csv", "n,word\n1,a\n2,b\n");
+    bench.answer(NUMBERS).await;
+    bench.answer("CREATE VIEW total AS SELECT SUM(n) AS s FROM numbers; START JOB;").await;
+    bench.answers("SHOW VIEWS;", &["VIEW,COLUMNS,STATE", "TOTAL,S,computed when asked"]).await;
+    assert!(bench.notes.text().contains("job 1 ended\nread     2 rows"), "{}", bench.notes.text());
+    assert_eq!(bench.answer("SELECT s FROM total;").await, ["S", "3"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_result_that_changes_is_redrawn_on_a_terminal_and_printed_as_changes_elsewhere() {
+    let query = "SELECT STREAM word, COUNT(*) AS c FROM numbers GROUP BY word ORDER BY c DESC;";
+    let mut bench = Bench::new(Manner::Interactive, Format::Table);
+    bench.file("numbers.csv", "n,word\n1,a\n2,b\n3,b\n");
+    bench.answer(NUMBERS).await;
+    bench.session.console_mut().terminal = true;
+    let last = bench.answer(query).await.join("\n");
+    assert!(last.ends_with(" WORD | C\n------+---\n b    | 2\n a    | 1\n(2 rows)"), "{last:?}");
+    assert!(!last.contains("_op"), "{last}");
+    bench.session.console_mut().changes = Changes::Printed;
+    let changes = bench.answer(query).await;
+    assert!(changes[0].starts_with(" _op | WORD"), "{changes:?}");
+    bench.session.console_mut().changes = Changes::Drawn;
+    bench.session.console_mut().format = Format::Csv;
+    assert_eq!(bench.answer(query).await[0], "_op,WORD,C");
 }

@@ -22,12 +22,15 @@ Statements end with ; and may span lines. Ctrl-C ends a running one, Ctrl-D leav
   SELECT …;                                       what is there now: streams, tables, views, sinks,
                                                   files: SELECT * FROM 'out/**/*.parquet'
   EXPLAIN [ANALYZE] …;  DESCRIBE name;  SHOW STREAMS | PUMPS | SINKS | TABLES | VIEWS | JOBS;
+  START JOB;  STOP JOB [n];                       run all sinks behind the prompt and keep the views
+                                                  up to date: SELECT then reads them as they are
   DROP STREAM | TABLE | VIEW | PUMP | SINK name;  SET name = 'value';  START | STOP PUMP p;
 
   \\i FILE             run the statements of a file, and its sinks as a job
   \\run                run the declared sinks as a job, until the input ends or Ctrl-C
   \\d [NAME]           list everything declared, or the columns of NAME
   \\f table|csv|json   how rows are shown
+  \\changelog on|off   whether a result that changes is shown as changes, or drawn anew in place
   \\? or help          this text
   \\q or exit          leave";
 
@@ -48,6 +51,8 @@ pub(super) enum Backslash {
     List,
     /// `\f FORMAT`
     Format(Format),
+    /// `\changelog on|off`
+    Changelog(bool),
 }
 
 /// How the conversation goes on after a command.
@@ -83,6 +88,12 @@ impl Backslash {
                     )));
                 }
             },
+            ("\\changelog", "on") => Self::Changelog(true),
+            ("\\changelog", "off") => Self::Changelog(false),
+            ("\\changelog", _) => {
+                let message = "\\changelog needs on or off";
+                return Some(Err(Failure::with_hint(message, "\\changelog on")));
+            }
             (word, _) if word.starts_with('\\') => {
                 let message = format!("there is no command {word}");
                 return Some(Err(Failure::with_hint(message, "\\? shows them all")));
@@ -106,6 +117,8 @@ mod tests {
         assert_eq!(parsed("\\q"), Backslash::Quit);
         assert_eq!(parsed("exit;"), Backslash::Quit);
         assert_eq!(parsed("\\i 'a b.sql'"), Backslash::Include("a b.sql".into()));
+        assert_eq!(parsed("\\changelog on"), Backslash::Changelog(true));
+        assert!(Backslash::parse("\\changelog maybe").unwrap().is_err());
         assert_eq!(parsed("\\d jobs"), Backslash::Describe("jobs".into()));
         assert!(Backslash::parse("SELECT 1;").is_none());
         assert!(Backslash::parse("help me").is_none(), "a word of a statement");

@@ -11,7 +11,7 @@ use rustyline::completion::{Completer, FilenameCompleter, Pair};
 use rustyline::{Context, Helper, Highlighter, Hinter, Validator};
 
 /// Commands to the prompt, for completion.
-const COMMANDS: [&str; 6] = ["\\?", "\\d", "\\f", "\\i", "\\q", "\\run"];
+const COMMANDS: [&str; 7] = ["\\?", "\\changelog", "\\d", "\\f", "\\i", "\\q", "\\run"];
 
 /// What the line editor knows about the session.
 #[derive(Helper, Highlighter, Hinter, Validator)]

@@ -19,7 +19,7 @@ use crate::commands::{read, runtime, session};
 use crate::failure::Failure;
 use crate::interrupt::{Interrupts, Stop};
 use crate::output::Format;
-use crate::session::{Manner, Session};
+use crate::session::{Changes, Manner, Session};
 
 /// Holds a conversation on the terminal, or with whoever writes to standard input.
 ///
@@ -60,6 +60,7 @@ impl Conversation {
     fn hold(&mut self) -> Result<(), Failure> {
         let mut text = String::new();
         loop {
+            self.runtime.block_on(self.session.settle());
             self.lines.offer(&self.session, &text);
             match self.lines.next(text.is_empty())? {
                 Line::Cancelled => text.clear(),
@@ -71,7 +72,7 @@ impl Conversation {
                         self.lines.remember(&line);
                         let next = command.and_then(|command| self.command(&command));
                         match self.survive(next)? {
-                            Some(Next::Quit) => return Ok(()),
+                            Some(Next::Quit) => return self.stop_jobs(),
                             _ => continue,
                         }
                     }
@@ -95,8 +96,19 @@ impl Conversation {
             if !self.session.pending_sinks().is_empty() {
                 self.run_sinks()?;
             }
+            // They end with their input, or by Ctrl-C.
+            return self.carry_out(async |session, stop| session.wait_for_jobs(None, stop).await);
         }
-        Ok(())
+        self.stop_jobs()
+    }
+
+    /// Ends the jobs behind the prompt, with everything committed.
+    fn stop_jobs(&mut self) -> Result<(), Failure> {
+        if !self.session.has_jobs() {
+            return Ok(());
+        }
+        let done = self.statement("STOP JOB");
+        self.survive(done).map(drop)
     }
 
     fn statement(&mut self, text: &str) -> Result<(), Failure> {
@@ -145,6 +157,9 @@ impl Conversation {
                 }
             }
             Backslash::Format(format) => self.session.console_mut().format = *format,
+            Backslash::Changelog(wanted) => {
+                self.session.console_mut().changes = Changes::changelog(*wanted);
+            }
         }
         Ok(Next::Prompt)
     }

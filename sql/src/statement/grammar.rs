@@ -8,7 +8,7 @@
 //! CREATE [OR REPLACE] SINK name WITH (options) AS query
 //! DROP STREAM|TABLE|VIEW|PUMP|SINK [IF EXISTS] name
 //! EXPLAIN [ANALYZE] statement · DESCRIBE name · SHOW objects · SET key = value
-//! START|STOP PUMP name · ALTER PUMP name START|STOP · query
+//! START|STOP PUMP name · ALTER PUMP name START|STOP · START JOB · STOP JOB [number] · query
 //! ```
 
 use datafusion::sql::sqlparser::tokenizer::{Location, Token};
@@ -67,11 +67,7 @@ fn kind(cursor: &mut Cursor<'_>, streams: &[Location]) -> Result<StatementKind, 
             None => Err(one_of(cursor, &SHOWN)),
         },
         Some("SET") => set(cursor),
-        Some(verb @ ("START" | "STOP")) => {
-            cursor.expect("PUMP")?;
-            let name = cursor.name("the name of a pump")?;
-            Ok(StatementKind::SwitchPump { name, start: verb == "START" })
-        }
+        Some(verb @ ("START" | "STOP")) => switch(cursor, verb == "START"),
         Some("ALTER") => alter(cursor),
         Some("INSERT") => Err(SqlError::at(
             cursor.span_since(cursor.mark().saturating_sub(1)),
@@ -79,6 +75,22 @@ fn kind(cursor: &mut Cursor<'_>, streams: &[Location]) -> Result<StatementKind, 
         )
         .with_hint("write CREATE PUMP name AS INSERT INTO …")),
         _ => Err(unknown_statement(cursor)),
+    }
+}
+
+fn switch(cursor: &mut Cursor<'_>, start: bool) -> Result<StatementKind, SqlError> {
+    match cursor.accept_one(&["PUMP", "JOB"]) {
+        Some("PUMP") => {
+            let name = cursor.name("the name of a pump")?;
+            Ok(StatementKind::SwitchPump { name, start })
+        }
+        Some(_) if start => Ok(StatementKind::StartJob),
+        Some(_) => {
+            let is_number = matches!(cursor.peek(), Some(Token::Number(..)));
+            let number = is_number.then(|| cursor.number("the number of a job")).transpose()?;
+            Ok(StatementKind::StopJob(number))
+        }
+        None => Err(one_of(cursor, &["PUMP", "JOB"])),
     }
 }
 

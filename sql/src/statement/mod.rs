@@ -83,6 +83,10 @@ pub enum StatementKind {
         /// Its value as written, without quotes.
         value: String,
     },
+    /// `START JOB`: runs what does not run yet behind the prompt.
+    StartJob,
+    /// `STOP JOB [number]`: ends one of the jobs that `SHOW JOBS` lists, or all.
+    StopJob(Option<usize>),
     /// `START PUMP name` or `STOP PUMP name` (also `ALTER PUMP name START|STOP`).
     SwitchPump {
         /// The pump.

@@ -68,3 +68,31 @@ fn history_is_kept_between_runs() {
     let run = [step!("type", "\n"), step!("see", "ANSWER.*42.*millstream> ")];
     converse(folder.path(), &[&start[..], &again, &run, &end].concat());
 }
+
+#[test]
+fn a_result_that_changes_is_redrawn_in_its_place() {
+    let folder = tempfile::tempdir().unwrap();
+    let rows: String = (0..60).map(|n| format!("{n},w{}\n", n % 30)).collect();
+    fs::write(folder.path().join("in.csv"), format!("id,name\n{rows}")).unwrap();
+    let stream = "CREATE STREAM s (id INTEGER, name VARCHAR(8)) WITH (connector = 'file', path = 'in.csv', follow = 'true');";
+    let count =
+        "SELECT STREAM name, COUNT(*) AS c, MAX(id) AS m FROM s GROUP BY name ORDER BY m DESC;";
+    let dialogue = [
+        [step!("see", "help.*millstream> ")].to_vec(),
+        ask(stream, "created").to_vec(),
+        [step!("type", format!("{count}\n"))].to_vec(),
+        // A terminal of 24 lines shows the first 20 rows, and how many there are.
+        [step!("see", "w29 *\\| 2 \\| 59.*the first 20 of 30 rows")].to_vec(),
+        [step!("type", "\u{3}"), step!("see", "millstream> ")].to_vec(),
+        ask("\\changelog on", "").to_vec(),
+        [step!("type", format!("{count}\n")), step!("see", "_op.*\\+ +\\| w")].to_vec(),
+        [step!("type", "\u{3}"), step!("see", "millstream> ")].to_vec(),
+        // Behind the prompt, a view is kept up to date and read as it is.
+        ask("CREATE VIEW v AS SELECT COUNT(*) AS how_many FROM s;", "created").to_vec(),
+        ask("START JOB;", "job 3 runs V").to_vec(),
+        ask("SELECT how_many FROM v;", "60").to_vec(),
+        [step!("type", "\\q\n"), step!("see", "job 3 ended"), step!("end", 0)].to_vec(),
+    ];
+    let screen = converse(folder.path(), &dialogue.concat());
+    assert!(screen.contains("\u{1b}[2K"), "it is drawn by clearing lines: {screen:?}");
+}
