@@ -30,9 +30,11 @@ pub mod monotonic;
 pub mod operators;
 pub mod port;
 pub mod task;
+pub mod trouble;
 pub mod watermark;
 
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use delta::Delta;
 pub use error::{Error, ErrorKind, Result};
 pub use operators::contents::Contents;
+pub use trouble::Troubles;

@@ -13,6 +13,7 @@ use async_trait::async_trait;
 use crate::delta::Delta;
 use crate::error::Result;
 use crate::fault::BadRow;
+use crate::trouble::Troubles;
 
 /// A part of a source that is ordered in itself: a Kinesis shard, a file.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -99,6 +100,11 @@ pub trait Source: fmt::Debug + Send {
     /// How far behind its newest record the source is, in milliseconds, if it knows.
     fn lag_ms(&self) -> Option<i64> {
         None
+    }
+
+    /// Where the source says what it waits for: a part that cannot be read at present, and why.
+    fn troubles(&self) -> Troubles {
+        Troubles::default()
     }
 }
 

@@ -84,6 +84,12 @@ fn status(progress: &Progress, per_second: u64, now: Duration) -> String {
     if progress.rows_late > 0 {
         let _infallible = write!(line, " · late {}", grouped(progress.rows_late));
     }
+    if let Some((first, others)) = progress.troubles.split_first() {
+        let _infallible = write!(line, " · waiting: {}", first.escape_debug());
+        if !others.is_empty() {
+            let _infallible = write!(line, " and {} more", others.len());
+        }
+    }
     if let Some(watermark) = progress.watermark_ms.and_then(timestamp) {
         let _infallible = write!(line, " · watermark {watermark}");
     }
@@ -235,6 +241,14 @@ mod tests {
             "in 1,234,567 rows (1,000/s) · out 12 · bad 2 · watermark 2024-01-01 00:00:00.000 · \
              lag 1.5 s · 1 min 15 s"
         );
+    }
+
+    #[test]
+    fn the_line_says_what_a_source_waits_for() {
+        let troubles = ["shard 1 is throttled", "shard 2 does not answer"].map(str::to_owned);
+        let progress = Progress { troubles: troubles.to_vec(), ..Progress::default() };
+        let line = status(&progress, 0, Duration::from_secs(1));
+        assert!(line.contains("waiting: shard 1 is throttled and 1 more"), "{line}");
     }
 
     #[test]

@@ -19,10 +19,21 @@ pub(super) struct JsonReader {
     tape: Vec<u8>,
 }
 
-/// An object that columns lie in; the first one is the record itself.
+/// A step of a path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Step {
+    /// To the value of a key.
+    Key(String),
+    /// To an element of an array, from 0.
+    Index(usize),
+}
+
+/// An object or array that columns lie in; the first one is the record itself.
 #[derive(Debug, Default)]
 struct Node {
     targets: Vec<Target>,
+    /// The elements of an array that columns lie in, and what they lead to.
+    by_index: Vec<(usize, usize)>,
     by_key: HashMap<String, usize>,
     by_lower_key: HashMap<String, usize>,
     /// The keys of the last such object, in order, and what was found for them. Producers write
@@ -58,11 +69,11 @@ impl JsonReader {
         for (index, field) in fields.iter().enumerate() {
             let path = match &field.mapping {
                 Some(mapping) => parse_path(&field.name, mapping)?,
-                None => vec![field.name.clone()],
+                None => vec![Step::Key(field.name.clone())],
             };
             let mut node = 0;
-            for key in &path[..path.len() - 1] {
-                let target = reader.target(node, key);
+            for step in &path[..path.len() - 1] {
+                let target = reader.target(node, step);
                 let deeper = reader.nodes[node].targets[target].node;
                 node = deeper.unwrap_or_else(|| {
                     reader.nodes.push(Node::default());
@@ -77,8 +88,18 @@ impl JsonReader {
         Ok(reader)
     }
 
-    fn target(&mut self, node: usize, key: &str) -> usize {
+    fn target(&mut self, node: usize, step: &Step) -> usize {
         let node = &mut self.nodes[node];
+        let key = match step {
+            Step::Key(key) => key,
+            Step::Index(index) => {
+                return node.element(*index).unwrap_or_else(|| {
+                    node.targets.push(Target::default());
+                    node.by_index.push((*index, node.targets.len() - 1));
+                    node.targets.len() - 1
+                });
+            }
+        };
         match node.by_key.entry(key.to_owned()) {
             Entry::Occupied(entry) => *entry.get(),
             Entry::Vacant(entry) => {
@@ -139,6 +160,25 @@ impl JsonReader {
         Ok(())
     }
 
+    fn array(
+        &mut self,
+        node: usize,
+        jiter: &mut Jiter<'_>,
+        rows: &mut Rows,
+    ) -> Result<(), JiterError> {
+        let mut index = 0;
+        let mut element = jiter.known_array()?;
+        while element.is_some() {
+            match self.nodes[node].element(index) {
+                Some(target) => self.value(node, Found { target, exact: true }, jiter, rows)?,
+                None => jiter.next_skip()?,
+            }
+            index += 1;
+            element = jiter.array_step()?;
+        }
+        Ok(())
+    }
+
     fn value(
         &mut self,
         node: usize,
@@ -175,6 +215,7 @@ impl JsonReader {
             _ => {
                 match target.node {
                     Some(deeper) if peek == Peek::Object => self.object(deeper, jiter, rows)?,
+                    Some(deeper) if peek == Peek::Array => self.array(deeper, jiter, rows)?,
                     _ => jiter.known_skip(peek)?,
                 }
                 let source = jiter.slice_to_current(start);
@@ -200,6 +241,12 @@ fn for_each(
 }
 
 impl Node {
+    /// What the element `index` of an array leads to.
+    fn element(&self, index: usize) -> Option<usize> {
+        let found = self.by_index.iter().find(|(element, _)| *element == index);
+        found.map(|(_, target)| *target)
+    }
+
     /// What `key`, the object's key number `place`, leads to: the column of that name, else one whose
     /// name differs only in case.
     fn find(&mut self, place: usize, key: &str) -> Option<Found> {
@@ -232,9 +279,9 @@ fn next_line_object(record: &[u8]) -> Option<usize> {
     memchr::memmem::find(record, b"\n{").map(|newline| newline + 1)
 }
 
-/// The keys of `$.a.b`, `$['a']["b"]`; a closing `[0:]`, KDA's mark of an array taken whole, is no
-/// key.
-fn parse_path(column: &str, mapping: &str) -> Result<Vec<String>> {
+/// The steps of `$.a.b`, `$['a']["b"]`, `$.a[0].b`; a closing `[0:]`, KDA's mark of an array taken
+/// whole, is no step.
+fn parse_path(column: &str, mapping: &str) -> Result<Vec<Step>> {
     let wrong = |why: &str| {
         Error::sql(format!("column {column}: cannot follow the path '{mapping}': {why}"))
             .with_hint("write it like '$.quote.price'")
@@ -243,8 +290,13 @@ fn parse_path(column: &str, mapping: &str) -> Result<Vec<String>> {
         return Err(wrong("it does not begin with '$'"));
     };
     let mut rest = path.strip_suffix("[0:]").unwrap_or(path);
-    let mut keys = Vec::new();
+    let mut steps = Vec::new();
     while !rest.is_empty() {
+        if let Some((index, behind)) = element(rest) {
+            steps.push(Step::Index(index));
+            rest = behind;
+            continue;
+        }
         let (key, behind) = if let Some(quoted) = rest.strip_prefix("['") {
             quoted.split_once("']").ok_or_else(|| wrong("a ' is not closed"))?
         } else if let Some(quoted) = rest.strip_prefix("[\"") {
@@ -254,15 +306,21 @@ fn parse_path(column: &str, mapping: &str) -> Result<Vec<String>> {
         } else if rest.starts_with("[0:]") {
             return Err(wrong("elements of an array cannot be mapped, only the array as a whole"));
         } else {
-            return Err(wrong("only keys can be followed"));
+            return Err(wrong("only keys and elements can be followed"));
         };
         if key.is_empty() {
             return Err(wrong("a key is empty"));
         }
-        keys.push(key.to_owned());
+        steps.push(Step::Key(key.to_owned()));
         rest = behind;
     }
-    if keys.is_empty() { Err(wrong("it names no key")) } else { Ok(keys) }
+    if steps.is_empty() { Err(wrong("it names no key")) } else { Ok(steps) }
+}
+
+/// The number of `[0]…`, and what is behind it.
+fn element(path: &str) -> Option<(usize, &str)> {
+    let (number, behind) = path.strip_prefix('[')?.split_once(']')?;
+    Some((number.parse().ok()?, behind))
 }
 
 #[cfg(test)]
@@ -272,16 +330,18 @@ mod tests {
     #[test]
     fn paths_are_keys() {
         let keys = |path| parse_path("C", path).map_err(|error| error.to_string());
-        assert_eq!(keys("$.a.b").unwrap(), ["a", "b"]);
-        assert_eq!(keys("$['a.b'][\"c\"].d").unwrap(), ["a.b", "c", "d"]);
-        assert_eq!(keys("$.list[0:]").unwrap(), ["list"]);
+        let key = |key: &str| Step::Key(key.to_owned());
+        assert_eq!(keys("$.a.b").unwrap(), [key("a"), key("b")]);
+        assert_eq!(keys("$['a.b'][\"c\"].d").unwrap(), [key("a.b"), key("c"), key("d")]);
+        assert_eq!(keys("$.list[0:]").unwrap(), [key("list")]);
+        assert_eq!(keys("$.list[3].x").unwrap(), [key("list"), Step::Index(3), key("x")]);
         for (path, why) in [
             ("a.b", "begin with '$'"),
             ("$", "names no key"),
             ("$..a", "key is empty"),
             ("$['a", "not closed"),
             ("$.list[0:].x", "elements of an array"),
-            ("$.list[3]", "only keys"),
+            ("$.list[-1]", "only keys"),
         ] {
             assert!(keys(path).unwrap_err().contains(why), "{path}");
         }

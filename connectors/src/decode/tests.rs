@@ -282,6 +282,30 @@ fn keys_find_their_columns() {
 }
 
 #[test]
+fn elements_of_arrays_find_their_columns() {
+    let mapped = |name: &str, path: &str| ColumnDef {
+        mapping: Some(path.into()),
+        ..ColumnDef::new(name, DataType::Int32)
+    };
+    let def = stream(vec![
+        mapped("FIRST", "$.items[0].price"),
+        mapped("THIRD", "$.items[2].price"),
+        mapped("INNER", "$.grid[1][0]"),
+    ]);
+    let records: [&[u8]; 4] = [
+        b"{\"items\":[{\"price\":1},{\"price\":2,\"x\":[0]},{\"price\":3}],\"grid\":[[9],[4,5]]}",
+        b"{\"items\":[{\"price\":6}],\"grid\":[]}",
+        b"{\"items\":{\"price\":7},\"grid\":[[1],8]}",
+        b"{}",
+    ];
+    let (batch, bad) = decode(&def, &Format::Json, &records);
+    assert_eq!(bad, vec![]);
+    assert_eq!(ints(&batch, 0), [Some(1), Some(6), None, None]);
+    assert_eq!(ints(&batch, 1), [Some(3), None, None, None]);
+    assert_eq!(ints(&batch, 2), [Some(4), None, None, None]);
+}
+
+#[test]
 fn only_the_bad_one_of_several_objects_is_set_aside() {
     let record = b"{\"a\":1}{\"a\":\"x\",\"q\":{\"p\":9}} {\"a\":2}\n{\"a\":3,\n{\"a\":4}\nrest {";
     let (batch, bad) = decode(&two(), &Format::Json, &[record]);

@@ -10,7 +10,7 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fmt;
 use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -18,7 +18,7 @@ use futures::{FutureExt, StreamExt, TryStreamExt};
 use millstream_engine::definition::RelationDef;
 use millstream_engine::port::{PartitionId, Position, Source, SourceBatch, SourceEvent};
 use millstream_engine::task::OwnedTask;
-use millstream_engine::{Error, Result};
+use millstream_engine::{Error, Result, Troubles};
 use tokio::sync::mpsc;
 
 use super::api::{AwsApi, Record, Resume, ShardInfo, list_all_shards};
@@ -64,24 +64,6 @@ enum Report {
     Drained(Arc<str>, Vec<ShardInfo>),
     Listed(Result<Vec<ShardInfo>, Failure>),
     Failed(Error),
-}
-
-/// What is wrong with which shard at present.
-#[derive(Debug, Clone, Default)]
-struct Troubles(Arc<Mutex<BTreeMap<Arc<str>, String>>>);
-
-impl Troubles {
-    fn set(&self, shard: &Arc<str>, trouble: Option<&str>) {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match trouble {
-            Some(words) => all.insert(Arc::clone(shard), words.to_owned()),
-            None => all.remove(shard),
-        };
-    }
-
-    fn list(&self) -> Vec<String> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
-    }
 }
 
 /// How records become rows.
@@ -190,12 +172,6 @@ impl KinesisSource {
         source.start_ready()?;
         source.search_in(LIST_INTERVAL);
         Ok(source)
-    }
-
-    /// What the source is waiting for: shards that cannot be read at present, and why. Empty when all
-    /// is well.
-    pub fn troubles(&self) -> Vec<String> {
-        self.troubles.list()
     }
 
     /// Discovers and starts the shards whose turn has come.
@@ -360,6 +336,10 @@ impl Source for KinesisSource {
         }
     }
 
+    fn troubles(&self) -> Troubles {
+        self.troubles.clone()
+    }
+
     fn lag_ms(&self) -> Option<i64> {
         self.lag_ms.values().copied().max()
     }
@@ -502,6 +482,8 @@ fn decode(decoder: &mut RowDecoder, shard: &Arc<str>, records: &[Record]) -> Res
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
+
     use arrow::datatypes::DataType;
     use millstream_engine::definition::{ColumnDef, Rowtime};
     use millstream_engine::{Clock, ErrorKind, SystemClock};

@@ -14,6 +14,7 @@ use crate::executor::EpochInput;
 use crate::fault::BadRow;
 use crate::port::{Source, SourceEvent, Table};
 use crate::task::OwnedTask;
+use crate::trouble::Troubles;
 
 /// Events that wait for the engine at most. A source's event holds at most a few megabytes of rows.
 const QUEUE_EVENTS: usize = 32;
@@ -33,6 +34,7 @@ enum Message {
 pub(super) struct Intake {
     queue: mpsc::Receiver<Message>,
     lags: Vec<Arc<AtomicI64>>,
+    troubles: Vec<Troubles>,
     open: usize,
     /// Dropping them stops the sources.
     _tasks: Vec<OwnedTask<()>>,
@@ -56,6 +58,7 @@ impl Intake {
         let open = sources.len();
         let mut tasks = Vec::with_capacity(open + tables.len());
         let mut lags = Vec::with_capacity(open);
+        let troubles = sources.iter().map(|(_, source)| source.troubles()).collect();
         for (node, source) in sources {
             let lag = Arc::new(AtomicI64::new(i64::MIN));
             lags.push(Arc::clone(&lag));
@@ -64,7 +67,7 @@ impl Intake {
         for (node, table) in tables {
             tasks.push(OwnedTask::spawn(watch_table(node, table, sender.clone())));
         }
-        Self { queue, lags, open, _tasks: tasks }
+        Self { queue, lags, troubles, open, _tasks: tasks }
     }
 
     /// Waits for input and returns all that is there, up to an epoch's size. Safe to cancel.
@@ -87,6 +90,11 @@ impl Intake {
     /// Whether every source has ended.
     pub(super) fn has_ended(&self) -> bool {
         self.open == 0
+    }
+
+    /// What the sources wait for.
+    pub(super) fn troubles(&self) -> Vec<String> {
+        self.troubles.iter().flat_map(Troubles::list).collect()
     }
 
     /// The largest lag of the sources that know theirs, in milliseconds.

@@ -72,6 +72,8 @@ pub struct Progress {
     pub watermark_ms: Option<i64>,
     /// The largest lag of the sources, in milliseconds.
     pub lag_ms: Option<i64>,
+    /// What the sources wait for; empty when all is well.
+    pub troubles: Vec<String>,
     /// Time since the start.
     pub elapsed: Duration,
     /// What each sink has published, by sink node.
@@ -178,6 +180,7 @@ impl Loop {
         self.step(input).await?;
         self.write_whole(false).await?;
         self.progress.lag_ms = intake.lag_ms();
+        self.progress.troubles = intake.troubles();
         self.drain.check().await
     }
 

@@ -9,7 +9,9 @@ use millstream_engine::dataflow::{
 
 /// The dataflow, one line per operator, each above what it reads; a node read by several is shown once.
 pub(super) fn picture(dataflow: &Dataflow) -> String {
-    let mut picture = Picture { dataflow, text: String::new(), shown: BTreeSet::new() };
+    let mut readers = vec![0; dataflow.nodes.len()];
+    dataflow.nodes.iter().flat_map(|node| &node.inputs).for_each(|input| readers[input.0] += 1);
+    let mut picture = Picture { dataflow, readers, text: String::new(), shown: BTreeSet::new() };
     let is_end = |kind: &NodeKind| matches!(kind, NodeKind::Sink(_) | NodeKind::View(_));
     let ends: Vec<NodeId> =
         dataflow.iter().filter(|(_, node)| is_end(&node.kind)).map(|(id, _)| id).collect();
@@ -21,6 +23,8 @@ pub(super) fn picture(dataflow: &Dataflow) -> String {
 
 struct Picture<'a> {
     dataflow: &'a Dataflow,
+    /// How many nodes read each node.
+    readers: Vec<usize>,
     text: String,
     shown: BTreeSet<NodeId>,
 }
@@ -36,6 +40,10 @@ impl Picture<'_> {
             return;
         }
         line.push_str(if node.updating { "  updating" } else { "  append-only" });
+        if self.readers[id.0] > 1 {
+            // Writing into a String cannot fail.
+            let _infallible = write!(line, "  shared by {}", self.readers[id.0]);
+        }
         match distribution {
             Distribution::Any => {}
             Distribution::Broadcast => line.push_str("  to every lane"),
@@ -43,7 +51,6 @@ impl Picture<'_> {
             Distribution::Hash(columns) => {
                 let names = columns.iter().map(|column| node.schema.field(*column).name().as_str());
                 let names = names.collect::<Vec<_>>().join(", ");
-                // Writing into a String cannot fail.
                 let _infallible = write!(line, "  by hash of ({names})");
             }
         }

@@ -19,26 +19,43 @@ use crate::plan::errors::from_datafusion;
 pub(super) struct Columns<'a> {
     input: &'a DFSchema,
     exprs: Vec<Expr>,
+    names: Vec<String>,
 }
 
 impl<'a> Columns<'a> {
     /// Nothing yet, over an input of this schema.
     pub(super) fn over(input: &'a DFSchema) -> Self {
-        Self { input, exprs: Vec::new() }
+        Self { input, exprs: Vec::new(), names: Vec::new() }
     }
 
     /// All columns of the input, in order.
     pub(super) fn all(input: &'a DFSchema) -> Self {
-        Self { input, exprs: input.columns().into_iter().map(Expr::Column).collect() }
+        let mut columns = Self::over(input);
+        // Each is there once, so each gets a column.
+        input.columns().into_iter().for_each(|column| columns.push(Expr::Column(column)));
+        columns
     }
 
     /// The column that holds `expr`: added, unless it is there.
     pub(super) fn add(&mut self, expr: &Expr) -> usize {
         let expr = expr.clone().unalias();
         self.exprs.iter().position(|known| *known == expr).unwrap_or_else(|| {
-            self.exprs.push(expr);
+            self.push(expr);
             self.exprs.len() - 1
         })
+    }
+
+    /// Adds a column, named as a person knows it: by its own name, or by what it is computed from.
+    fn push(&mut self, expr: Expr) {
+        let mut name = match &expr {
+            Expr::Column(column) => column.name.clone(),
+            other => other.schema_name().to_string(),
+        };
+        while self.names.contains(&name) {
+            name = format!("{name}:{}", self.names.len());
+        }
+        self.names.push(name);
+        self.exprs.push(expr);
     }
 
     /// `expr` as an expression over the projection: a literal stays, all else becomes a column.
@@ -50,7 +67,10 @@ impl<'a> Columns<'a> {
                 let inner = Box::new(self.replace(&cast.expr));
                 Expr::Cast(Cast { expr: inner, field: Arc::clone(&cast.field) })
             }
-            _ => Expr::Column(Column::from_name(name(self.add(expr)))),
+            _ => {
+                let index = self.add(expr);
+                Expr::Column(Column::from_name(self.names[index].as_str()))
+            }
         }
     }
 
@@ -75,11 +95,11 @@ impl<'a> Columns<'a> {
             && self.exprs.iter().zip(input).all(|(expr, column)| *expr == Expr::Column(column))
     }
 
-    /// The projection's schema; its columns are named by their place.
+    /// The projection's schema.
     pub(super) fn schema(&self) -> Result<SchemaRef, SqlError> {
-        let fields = self.exprs.iter().enumerate().map(|(index, expr)| {
+        let fields = self.exprs.iter().zip(&self.names).map(|(expr, name)| {
             let (_, field) = expr.to_field(self.input)?;
-            Ok(field.as_ref().clone().with_name(name(index)))
+            Ok(field.as_ref().clone().with_name(name))
         });
         let fields = fields.collect::<Result<Vec<_>, _>>();
         Ok(Arc::new(Schema::new(fields.map_err(|error| from_datafusion(&error))?)))
@@ -95,10 +115,6 @@ impl<'a> Columns<'a> {
 fn widens_integer(cast: &Cast, input: &DFSchema) -> bool {
     *cast.field.data_type() == DataType::Float64
         && cast.expr.get_type(input).is_ok_and(|from| from.is_integer())
-}
-
-fn name(index: usize) -> String {
-    format!("c{index}")
 }
 
 /// `schema` for planning expressions over it.
