@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 use millstream_engine::definition::RelationDef;
-use millstream_engine::port::{Sink, Source, Table};
+use millstream_engine::port::{Resume, Sink, Source, Table};
 use millstream_engine::{Clock, Error, Result};
 
 use crate::options::{ConnectorSpec, OptionError, RelationKind};
@@ -64,7 +64,8 @@ pub fn validate(kind: RelationKind, def: &RelationDef) -> Result<(), OptionError
     }
 }
 
-/// Opens the stream `def`, reading the columns `projection` of [`RelationDef::stream_schema`].
+/// Opens the stream `def`, reading the columns `projection` of [`RelationDef::stream_schema`], to go
+/// on from `resume`.
 ///
 /// # Errors
 ///
@@ -72,19 +73,20 @@ pub fn validate(kind: RelationKind, def: &RelationDef) -> Result<(), OptionError
 pub async fn open_source(
     def: &RelationDef,
     projection: &[usize],
+    resume: &Resume,
     context: &Context,
 ) -> Result<Box<dyn Source>> {
     Ok(match options::check(RelationKind::Stream, &def.options)?.name {
         "file" => {
-            let opened = file::source::FileSource::open(def, projection, context);
+            let opened = file::source::FileSource::open(def, projection, resume, context);
             Box::new(Box::pin(opened).await?)
         }
         "kinesis" => {
-            let opened = kinesis::source::KinesisSource::open(def, projection, context);
+            let opened = kinesis::source::KinesisSource::open(def, projection, resume, context);
             Box::new(Box::pin(opened).await?)
         }
         "generator" => {
-            Box::new(generator::source::GeneratorSource::open(def, projection, context)?)
+            Box::new(generator::source::GeneratorSource::open(def, projection, resume, context)?)
         }
         other => return Err(Error::bug(format!("connector '{other}' reads no stream"))),
     })

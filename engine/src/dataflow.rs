@@ -127,6 +127,20 @@ pub enum Distribution {
     Single,
 }
 
+/// Which lanes the rows of a part of an operator's state belong to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StateShare {
+    /// To the lane that owns the key in these columns of the state. They hold the same values in the
+    /// same order as the columns of [`Distribution::Hash`] do.
+    Keys(Vec<usize>),
+    /// To the first lane.
+    First,
+    /// Every lane has the same rows.
+    Copied,
+    /// Every lane needs the rows of all lanes.
+    Shared,
+}
+
 /// What `EXPLAIN` says of an operator.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Explanation {
@@ -152,6 +166,13 @@ pub trait OperatorSpec: fmt::Debug + Send + Sync {
     /// The watermarks of its output, given those of its inputs. Pure: the planner asks it as well, to
     /// learn which columns keep a watermark.
     fn watermarks(&self, inputs: &[Watermarks]) -> Watermarks;
+
+    /// Which lanes the rows of `part` ([`crate::operators::StateBatch::part`]) belong to, so that a
+    /// restart may use another number of lanes; `None` where that is not known, and it may not.
+    fn state_share(&self, part: &str) -> Option<StateShare> {
+        let _ = part;
+        None
+    }
 
     /// A fresh operator for one lane, with no state.
     ///

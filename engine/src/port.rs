@@ -3,6 +3,7 @@
 //! A connector implements [`Source`], [`Table`] or [`Sink`]; the engine's [`crate::job`] drives them.
 //! All three are asynchronous because they do I/O; what happens between them is not.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,6 +37,46 @@ impl From<&str> for PartitionId {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Position(pub String);
 
+/// How far a partition was processed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PartitionProgress {
+    /// After its last processed record; `None` if none was processed yet.
+    pub position: Option<Position>,
+    /// Whether it was read to its end ([`SourceEvent::Finished`]): nothing of it is left.
+    pub finished: bool,
+    /// The partitions it continues, as it was discovered with.
+    pub parents: Vec<PartitionId>,
+}
+
+/// Where a source goes on: every partition it had discovered when the last checkpoint was taken, and
+/// how far each was processed. Empty for a source that begins.
+///
+/// A source that resumes discovers its unfinished partitions again, yields what comes *after* their
+/// positions and nothing of finished ones, and reads partitions that are not named here from their
+/// beginning, whatever its options say of the start.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Resume {
+    /// The partitions, by their names.
+    pub partitions: BTreeMap<PartitionId, PartitionProgress>,
+}
+
+impl Resume {
+    /// Whether there is nothing to go on from: the source begins as its options say.
+    pub fn is_empty(&self) -> bool {
+        self.partitions.is_empty()
+    }
+
+    /// The position of `partition`, if any of its records was processed.
+    pub fn position(&self, partition: &PartitionId) -> Option<&Position> {
+        self.partitions.get(partition)?.position.as_ref()
+    }
+
+    /// Whether nothing of `partition` is left.
+    pub fn is_finished(&self, partition: &PartitionId) -> bool {
+        self.partitions.get(partition).is_some_and(|progress| progress.finished)
+    }
+}
+
 /// What a source reports.
 #[derive(Debug)]
 pub enum SourceEvent {
@@ -49,6 +90,15 @@ pub enum SourceEvent {
     },
     /// Records were read.
     Rows(SourceBatch),
+    /// The position moved without a record: what is before it need not be read again. A source that
+    /// begins at a moment (the tip, a time) says so before the first record, so that it begins there
+    /// once only.
+    Moved {
+        /// The partition.
+        partition: PartitionId,
+        /// Where to go on.
+        position: Position,
+    },
     /// A rowtime bound: no row of the partition earlier than this will follow.
     Bound {
         /// The partition.
@@ -62,7 +112,8 @@ pub enum SourceEvent {
         /// The partition.
         partition: PartitionId,
     },
-    /// The partition is read to its end and will never yield another row.
+    /// The partition is read to its end and will never yield another row, in no later run either. A
+    /// partition that is left at its present end because the run ends there is [`SourceEvent::Idle`].
     Finished {
         /// The partition.
         partition: PartitionId,

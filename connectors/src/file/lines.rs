@@ -107,6 +107,36 @@ pub(super) struct LineReader {
     decoded: u64,
     /// Whether the rest of a line that is too long is being passed over.
     skipping: bool,
+    /// Where decoding begins: what is before was processed in an earlier run.
+    resume: Option<LinePosition>,
+}
+
+/// A place between two lines (or, while one that is too long is passed over, inside it).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct LinePosition {
+    byte: u64,
+    line: u64,
+    skipping: bool,
+}
+
+/// Behind the position of a reader that is passing over a line.
+const INSIDE: &str = " inside";
+
+impl fmt::Display for LinePosition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let inside = if self.skipping { INSIDE } else { "" };
+        write!(f, "byte {} line {}{inside}", self.byte, self.line)
+    }
+}
+
+impl LinePosition {
+    /// The position that [`LinePosition`]'s display is the text of.
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        let (text, skipping) =
+            text.strip_suffix(INSIDE).map_or((text, false), |before| (before, true));
+        let (byte, line) = text.strip_prefix("byte ")?.split_once(" line ")?;
+        Some(Self { byte: byte.parse().ok()?, line: line.parse().ok()?, skipping })
+    }
 }
 
 impl fmt::Debug for LineReader {
@@ -146,7 +176,27 @@ impl LineReader {
             lines: 0,
             decoded: 0,
             skipping: false,
+            resume: None,
         }
+    }
+
+    /// The same reader, going on from `position`. A header is read all the same.
+    ///
+    /// # Errors
+    ///
+    /// When the file is shorter than that.
+    pub(super) fn resumed(mut self, position: LinePosition) -> Result<Self> {
+        let packed = !matches!(self.bytewise, Bytewise::Pieces);
+        if !packed && self.file.size < position.byte {
+            let message = format!(
+                "{} has {} bytes, but {} of it were processed: it is another file now",
+                self.file.shown, self.file.size, position.byte
+            );
+            return Err(Error::data(message)
+                .with_hint("put the file back, or start anew without the state"));
+        }
+        self.resume = Some(position);
+        Ok(self)
     }
 
     pub(super) fn with_framing(mut self, format: &Format, header: bool) -> Self {
@@ -165,7 +215,8 @@ impl LineReader {
     }
 
     pub(super) fn position(&self) -> String {
-        format!("byte {} line {}", self.decoded, self.lines)
+        let (byte, line, skipping) = (self.decoded, self.lines, self.skipping);
+        self.resume.unwrap_or(LinePosition { byte, line, skipping }).to_string()
     }
 
     pub(super) async fn next(
@@ -234,8 +285,35 @@ impl LineReader {
         Ok(Some(piece))
     }
 
+    /// Passes over what an earlier run has processed: at once where the file can be read from
+    /// anywhere, else as it is unpacked. Returns whether nothing of the buffer is left.
+    fn pass_over(&mut self) -> bool {
+        let expects_header = matches!(self.framing, Framing::Csv { header: Header::Expected, .. });
+        let Some(resume) = self.resume.filter(|_| !expects_header) else { return false };
+        let buffered = self.decoded + self.buffer.len() as u64;
+        if buffered < resume.byte && !matches!(self.bytewise, Bytewise::Pieces) {
+            self.decoded = buffered;
+            self.buffer.clear();
+            return true;
+        }
+        self.resume = None;
+        let Some(behind) = resume.byte.checked_sub(self.decoded) else { return false };
+        if buffered < resume.byte {
+            self.buffer.clear();
+            self.read = resume.byte;
+        } else {
+            self.buffer.drain(..usize::try_from(behind).unwrap_or(usize::MAX));
+        }
+        (self.decoded, self.lines) = (resume.byte, resume.line);
+        self.skipping = resume.skipping;
+        self.buffer.is_empty()
+    }
+
     /// Decodes the whole lines of the buffer.
     fn decode(&mut self, to_the_end: bool) -> Result<()> {
+        if self.pass_over() {
+            return Ok(());
+        }
         let lacks_newline = self.buffer.last().is_some_and(|byte| *byte != b'\n');
         if to_the_end && lacks_newline {
             self.buffer.push(b'\n');
@@ -258,6 +336,14 @@ impl LineReader {
             };
             self.record(start..start + end)?;
             start += end;
+            // Only a header is read before that.
+            if self.resume.is_some() {
+                self.decoded += std::mem::take(&mut start) as u64;
+                self.buffer.drain(..end);
+                if self.pass_over() {
+                    return Ok(());
+                }
+            }
         }
         self.decoded = self.decoded.wrapping_add(start as u64);
         self.buffer.drain(..start);

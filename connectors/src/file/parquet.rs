@@ -30,6 +30,9 @@ use object_store::ObjectStore;
 use super::location::FileMeta;
 use super::reader::ReadPlan;
 
+/// Before the number of rows in a position.
+const ROW: &str = "row ";
+
 /// Rows decoded at once.
 const BATCH_ROWS: usize = 8_192;
 
@@ -60,6 +63,7 @@ pub(super) struct ParquetReader {
     schema: SchemaRef,
     wanted: Vec<Wanted>,
     opened: Option<Opened>,
+    /// Rows before the next one.
     rows: u64,
 }
 
@@ -107,7 +111,18 @@ impl ParquetReader {
     }
 
     pub(super) fn position(&self) -> String {
-        format!("row {}", self.rows)
+        format!("{ROW}{}", self.rows)
+    }
+
+    /// The same reader, going on behind the first `rows` rows.
+    pub(super) fn resumed(mut self, rows: u64) -> Self {
+        self.rows = rows;
+        self
+    }
+
+    /// The rows before the position of which `text` is the text.
+    pub(super) fn parse_position(text: &str) -> Option<u64> {
+        text.strip_prefix(ROW)?.parse().ok()
     }
 
     pub(super) async fn next(&mut self) -> Result<Option<(RecordBatch, Vec<BadRow>)>> {
@@ -144,6 +159,7 @@ impl ParquetReader {
         let batches = builder
             .with_projection(mask)
             .with_batch_size(BATCH_ROWS)
+            .with_offset(usize::try_from(self.rows).unwrap_or(usize::MAX))
             .build()
             .map_err(|error| self.unreadable(&error))?;
         let in_batch = |place: usize| roots.binary_search(&place).ok();

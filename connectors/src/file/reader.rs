@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use millstream_engine::Result;
 use millstream_engine::definition::RelationDef;
 use millstream_engine::fault::BadRow;
+use millstream_engine::{Error, Result};
 use object_store::ObjectStore;
 
-use super::lines::{Compression, LastLine, LineReader};
+use super::lines::{Compression, LastLine, LinePosition, LineReader};
 use super::location::FileMeta;
 use super::options::{FileFormat, FileOptions};
 use super::parquet::ParquetReader;
@@ -30,16 +30,29 @@ pub(super) enum FileReader {
 }
 
 impl ReadPlan {
-    /// Prepares to read `file`; touches nothing yet.
+    /// Prepares to read `file`, after `position` if there is one; touches nothing yet.
     ///
     /// # Errors
     ///
     /// When the format is not known or a column cannot be decoded.
-    pub(super) fn open(&self, store: &Arc<dyn ObjectStore>, file: &FileMeta) -> Result<FileReader> {
+    pub(super) fn open(
+        &self,
+        store: &Arc<dyn ObjectStore>,
+        file: &FileMeta,
+        position: Option<&str>,
+    ) -> Result<FileReader> {
+        let unknown = |position: &str| {
+            Error::settings(format!("'{position}' is no position in {}", file.shown))
+                .with_hint("it was read in another format: start anew without the state")
+        };
         let compression = Compression::of(&file.shown);
         let format = match self.options.format_of(&file.shown)? {
             FileFormat::Parquet => {
-                let reader = ParquetReader::new(Arc::clone(store), file.clone(), self)?;
+                let mut reader = ParquetReader::new(Arc::clone(store), file.clone(), self)?;
+                if let Some(position) = position {
+                    let rows = ParquetReader::parse_position(position);
+                    reader = reader.resumed(rows.ok_or_else(|| unknown(position))?);
+                }
                 return Ok(FileReader::Parquet(Box::new(reader)));
             }
             FileFormat::Json => Format::Json,
@@ -49,7 +62,12 @@ impl ReadPlan {
         decoder.set_absent(&file.folder_values());
         let header = self.options.header && format != Format::Json;
         let reader = LineReader::new(Arc::clone(store), file.clone(), compression, decoder);
-        Ok(FileReader::Lines(Box::new(reader.with_framing(&format, header))))
+        let mut reader = reader.with_framing(&format, header);
+        if let Some(position) = position {
+            let parsed = LinePosition::parse(position).ok_or_else(|| unknown(position))?;
+            reader = reader.resumed(parsed)?;
+        }
+        Ok(FileReader::Lines(Box::new(reader)))
     }
 }
 

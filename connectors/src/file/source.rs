@@ -6,13 +6,14 @@
 //!
 //! With `follow = 'true'` the source then looks, again and again, for new files and appended lines.
 
+use std::cmp::Ordering;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use millstream_engine::definition::RelationDef;
-use millstream_engine::port::{PartitionId, Position, Source, SourceBatch, SourceEvent};
+use millstream_engine::port::{PartitionId, Position, Resume, Source, SourceBatch, SourceEvent};
 use millstream_engine::{Clock, Error, Result};
 
 use super::lines::LastLine;
@@ -54,6 +55,15 @@ pub struct FileSource {
     failed_looks: u32,
     /// How long the last look took.
     look: Duration,
+    resume: Resume,
+}
+
+/// What an earlier run has processed of a file.
+enum Processed {
+    Nothing,
+    /// What is before this position.
+    UpTo(String),
+    All,
 }
 
 /// A file and how far it is read.
@@ -64,24 +74,35 @@ struct Followed {
 }
 
 impl FileSource {
-    /// Opens the stream `def`, reading the columns `projection` of its stream schema.
+    /// Opens the stream `def`, reading the columns `projection` of its stream schema, to go on from
+    /// `resume`.
     ///
     /// # Errors
     ///
     /// When the path does not exist or cannot be read, or no file is there.
-    pub async fn open(def: &RelationDef, projection: &[usize], context: &Context) -> Result<Self> {
+    pub async fn open(
+        def: &RelationDef,
+        projection: &[usize],
+        resume: &Resume,
+        context: &Context,
+    ) -> Result<Self> {
         let options = FileOptions::parse(RelationKind::Stream, def)?;
         let location = Location::open(&options.path, &context.base).await?;
         let plan =
             ReadPlan { def: Arc::new(def.clone()), projection: projection.to_vec(), options };
-        Self::at(location, plan, context).await
+        Self::at(location, plan, resume, context).await
     }
 
     /// Opens the files at `location`.
-    pub(super) async fn at(location: Location, plan: ReadPlan, context: &Context) -> Result<Self> {
+    pub(super) async fn at(
+        location: Location,
+        plan: ReadPlan,
+        resume: &Resume,
+        context: &Context,
+    ) -> Result<Self> {
         let follows = plan.options.reading == Reading::Follow && context.until != Until::CaughtUp;
         let files = location.list().await?;
-        if files.is_empty() && !follows {
+        if files.is_empty() && !follows && resume.is_empty() {
             return Err(no_files(&plan.options.path));
         }
         let ordered = plan.options.reading == Reading::Ordered;
@@ -96,15 +117,41 @@ impl FileSource {
             whole: None,
             failed_looks: 0,
             look: Duration::ZERO,
+            resume: resume.clone(),
         };
         if ordered {
-            source.whole = Some(PartitionId::from(source.location.shown.as_str()));
+            let whole = PartitionId::from(source.location.shown.as_str());
+            if resume.is_finished(&whole) {
+                return Ok(source);
+            }
+            source.whole = Some(whole);
             source.discover(source.whole.clone());
         }
         for file in files {
             source.take_in(file)?;
         }
         Ok(source)
+    }
+
+    /// What an earlier run has processed of the file `name`.
+    fn processed(&self, name: &Arc<str>) -> Processed {
+        let own = PartitionId(Arc::clone(name));
+        let Some(whole) = &self.whole else {
+            return match (self.resume.is_finished(&own), self.resume.position(&own)) {
+                (true, _) => Processed::All,
+                (false, Some(position)) => Processed::UpTo(position.0.clone()),
+                (false, None) => Processed::Nothing,
+            };
+        };
+        // The file's name and the position in it, which begins with a word and a number.
+        let Some(Position(text)) = self.resume.position(whole) else { return Processed::Nothing };
+        let split = [" byte ", " row "].iter().filter_map(|word| text.rfind(word)).max();
+        let (file, position) = text.split_at(split.unwrap_or(text.len()));
+        match name.as_ref().cmp(file) {
+            Ordering::Less => Processed::All,
+            Ordering::Equal => Processed::UpTo(position.trim_start().to_owned()),
+            Ordering::Greater => Processed::Nothing,
+        }
     }
 
     fn discover(&mut self, partition: Option<PartitionId>) {
@@ -124,7 +171,7 @@ impl FileSource {
                 if let (Some(reader), true) = (&mut known.reader, has_grown) {
                     reader.grow(&meta);
                 } else if is_other {
-                    known.reader = Some(self.plan.open(&self.location.store, &meta)?);
+                    known.reader = Some(self.plan.open(&self.location.store, &meta, None)?);
                 }
                 known.meta = meta;
                 if !has_grown && !is_other {
@@ -132,7 +179,13 @@ impl FileSource {
                 }
             }
             None => {
-                let reader = Some(self.plan.open(&self.location.store, &meta)?);
+                let processed = self.processed(&name);
+                let position = match &processed {
+                    Processed::All => return Ok(()),
+                    Processed::UpTo(position) => Some(position.as_str()),
+                    Processed::Nothing => None,
+                };
+                let reader = Some(self.plan.open(&self.location.store, &meta, position)?);
                 self.files.insert(Arc::clone(&name), Followed { meta, reader });
                 if self.whole.is_none() {
                     self.discover(Some(PartitionId(Arc::clone(&name))));

@@ -63,7 +63,7 @@ impl Table for FileTable {
         self.read = self.location.list().await?;
         let (mut batches, mut bad_rows) = (Vec::new(), Vec::new());
         for file in &self.read {
-            let mut reader = self.plan.open(&self.location.store, file)?;
+            let mut reader = self.plan.open(&self.location.store, file, None)?;
             while let Some((rows, bad)) = reader.next(LastLine::Whole).await? {
                 batches.push(rows);
                 bad_rows.extend(bad);

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use millstream_engine::definition::RelationDef;
-use millstream_engine::port::{PartitionId, Position, Source, SourceBatch, SourceEvent};
+use millstream_engine::port::{PartitionId, Position, Resume, Source, SourceBatch, SourceEvent};
 use millstream_engine::{Clock, Error, Result};
 
 use super::Feed;
@@ -29,6 +29,8 @@ pub struct GeneratorSource {
     clock: Arc<dyn Clock>,
     partition: Arc<str>,
     began: Duration,
+    /// How long events had been due when this run began.
+    ahead: Duration,
     /// Events taken from the feed, of all its logical streams.
     told: u64,
     events: VecDeque<SourceEvent>,
@@ -46,36 +48,62 @@ impl fmt::Debug for GeneratorSource {
 }
 
 impl GeneratorSource {
-    /// Opens the stream `def`, reading the columns `projection` of [`RelationDef::stream_schema`].
+    /// Opens the stream `def`, reading the columns `projection` of [`RelationDef::stream_schema`], to
+    /// go on from `resume`: the same seed makes the same events, so those told before are passed over.
     ///
     /// # Errors
     ///
     /// When an option is wrong, or the run is to end when it has caught up with a feed that has none.
-    pub fn open(def: &RelationDef, projection: &[usize], context: &Context) -> Result<Self> {
+    pub fn open(
+        def: &RelationDef,
+        projection: &[usize],
+        resume: &Resume,
+        context: &Context,
+    ) -> Result<Self> {
         let mut options = GeneratorOptions::parse(def, context.seed)?;
         if context.until == Until::CaughtUp && options.feed.count.is_none() {
             return Err(Error::settings(format!("the generated stream {} never ends", def.name))
                 .with_hint("add count = '1000', or do not ask to end when caught up"));
         }
-        options.feed.start_ms = context.clock.now_ms();
         let partition: Arc<str> = format!("generator/{}", options.stream).into();
         let id = PartitionId(Arc::clone(&partition));
+        let now_ms = context.clock.now_ms();
+        let begin = (0, now_ms, options.feed.seed);
+        let (told, start_ms, seed) = resume.position(&id).map_or(Ok(begin), parse_position)?;
+        (options.feed.start_ms, options.feed.seed) = (start_ms, seed);
+        let ended = resume.is_finished(&id);
+        let events = match ended {
+            true => VecDeque::new(),
+            false => [SourceEvent::Discovered { partition: id, parents: Vec::new() }].into(),
+        };
+        let mut feed = Feed::new(options.kind, options.feed);
+        let told_before = usize::try_from(told).unwrap_or(usize::MAX);
+        if told_before > 0 {
+            feed.nth(told_before - 1);
+        }
         Ok(Self {
-            feed: Feed::new(options.kind, options.feed),
+            feed,
             stream: options.stream,
             decoder: RowDecoder::new(def, projection, &Format::Json)?,
             began: context.clock.monotonic(),
             clock: Arc::clone(&context.clock),
             partition,
-            told: 0,
-            events: [SourceEvent::Discovered { partition: id, parents: Vec::new() }].into(),
-            ended: false,
+            ahead: Duration::from_millis(u64::try_from(now_ms - start_ms).unwrap_or(0)),
+            told,
+            events,
+            ended,
         })
+    }
+
+    /// After the events told so far of a feed that is made anew by its beginning and its seed.
+    fn position(&self) -> Position {
+        let feed = self.feed.options();
+        Position(format!("{} since {} seed {}", self.told, feed.start_ms, feed.seed))
     }
 
     /// Decodes what is due, at most a batch. Returns whether there was a row.
     fn gather(&mut self) -> Result<()> {
-        let due = self.feed.options().due_count(self.clock.monotonic() - self.began);
+        let due = self.feed.options().due_count(self.clock.monotonic() - self.began + self.ahead);
         let arrival_ms = self.clock.now_ms();
         let mut rows = 0;
         while self.told < due && rows < BATCH_ROWS_MAX {
@@ -101,7 +129,7 @@ impl GeneratorSource {
         let partition = PartitionId(Arc::clone(&self.partition));
         if rows > 0 {
             let (rows, bad) = self.decoder.finish()?;
-            let (partition, position) = (partition.clone(), Position(self.told.to_string()));
+            let (partition, position) = (partition.clone(), self.position());
             self.events.push_back(SourceEvent::Rows(SourceBatch {
                 partition,
                 rows,
@@ -114,6 +142,15 @@ impl GeneratorSource {
         }
         Ok(())
     }
+}
+
+fn parse_position(position: &Position) -> Result<(u64, i64, u64)> {
+    let parse = || {
+        let (told, feed) = position.0.split_once(" since ")?;
+        let (start_ms, seed) = feed.split_once(" seed ")?;
+        Some((told.parse().ok()?, start_ms.parse().ok()?, seed.parse().ok()?))
+    };
+    parse().ok_or_else(|| Error::bug(format!("'{position:?}' is no position of a feed")))
 }
 
 #[async_trait]
@@ -167,7 +204,7 @@ mod tests {
         };
         let clock = Arc::new(clock.clone());
         let context = Context { clock, until, seed: 1, base: ".".into() };
-        GeneratorSource::open(&def, &[0, 1, 2, 3], &context)
+        GeneratorSource::open(&def, &[0, 1, 2, 3], &Resume::default(), &context)
     }
 
     #[tokio::test]

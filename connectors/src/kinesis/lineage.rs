@@ -74,6 +74,19 @@ impl Lineage {
         lineage
     }
 
+    /// These shards were read to their ends in an earlier run.
+    pub(crate) fn drained_before(&mut self, ids: impl IntoIterator<Item = Arc<str>>) {
+        for id in ids {
+            let shard = self.shards.entry(id).or_insert_with(|| Shard {
+                parents: Vec::new(),
+                state: State::Drained,
+                listed: true,
+                first: false,
+            });
+            shard.state = State::Drained;
+        }
+    }
+
     /// Takes in a complete list of the stream's shards.
     pub(crate) fn list(&mut self, listed: &[ShardInfo]) {
         self.insert(listed, true);

@@ -16,7 +16,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures::{FutureExt, StreamExt, TryStreamExt};
 use millstream_engine::definition::RelationDef;
-use millstream_engine::port::{PartitionId, Position, Source, SourceBatch, SourceEvent};
+use millstream_engine::port::{self, PartitionId, Position, Source, SourceBatch, SourceEvent};
 use millstream_engine::task::OwnedTask;
 use millstream_engine::{Error, Result, Troubles};
 use tokio::sync::mpsc;
@@ -26,6 +26,7 @@ use super::client::{Place, connect};
 use super::failure::{BackOff, Class, Failure};
 use super::lineage::{Lineage, Ready};
 use super::options::{KinesisOptions, Start};
+use super::sequence::SequenceNumber;
 use super::shard::{Reading, ShardReader, Step};
 use crate::decode::{Format, RecordAddress, RowDecoder};
 use crate::{Context, Until};
@@ -87,6 +88,8 @@ pub struct KinesisSource {
     start: Start,
     seed: u64,
     lineage: Lineage,
+    /// Where an earlier run stood.
+    resume: port::Resume,
     /// Iterators at the tip, got when the source was opened.
     pinned: HashMap<Arc<str>, (Resume, String)>,
     tasks: HashMap<Arc<str>, OwnedTask<()>>,
@@ -115,14 +118,19 @@ impl fmt::Debug for KinesisSource {
 }
 
 impl KinesisSource {
-    /// Opens the stream `def`, reading the columns `projection` of [`RelationDef::stream_schema`].
-    /// What is put into the stream after this returns will be read, whatever the start.
+    /// Opens the stream `def`, reading the columns `projection` of [`RelationDef::stream_schema`], to
+    /// go on from `resume`. What is put into the stream after this returns will be read, whatever the start.
     ///
     /// # Errors
     ///
     /// What a person must mend: an option, a stream that does not exist, missing credentials or
     /// permissions, an endpoint that cannot be reached.
-    pub async fn open(def: &RelationDef, projection: &[usize], context: &Context) -> Result<Self> {
+    pub async fn open(
+        def: &RelationDef,
+        projection: &[usize],
+        resume: &port::Resume,
+        context: &Context,
+    ) -> Result<Self> {
         let options = KinesisOptions::parse(def)?;
         let connection = connect(&options.connect).await?;
         let api = Arc::new(AwsApi::new(connection.client, options.stream.clone()));
@@ -136,10 +144,17 @@ impl KinesisSource {
         };
         let (def, projection) = (Arc::new(def.clone()), projection.into());
         let decoding = Decoding { def, projection, format: options.format };
-        Self::begin(reading, decoding, options.start, context.seed).await
+        Self::begin(reading, decoding, (options.start, resume), context.seed).await
     }
 
-    async fn begin(reading: Reading, decoding: Decoding, start: Start, seed: u64) -> Result<Self> {
+    async fn begin(
+        reading: Reading,
+        decoding: Decoding,
+        (start, resume): (Start, &port::Resume),
+        seed: u64,
+    ) -> Result<Self> {
+        // What is not known of an earlier run is newer than its start.
+        let start = if resume.is_empty() { start } else { Start::TrimHorizon };
         check_start(start, &reading)?;
         // A mapping or type that cannot be decoded is found now, not in a task.
         decoding.decoder()?;
@@ -151,12 +166,16 @@ impl KinesisSource {
             false => HashMap::new(),
         };
         let (sender, reports) = mpsc::channel(PAGES_WAITING_MAX);
+        let mut lineage = Lineage::new(&listed, from_tip);
+        let finished = resume.partitions.iter().filter(|(_, progress)| progress.finished);
+        lineage.drained_before(finished.map(|(id, _)| Arc::clone(&id.0)));
         let mut source = Self {
             reading,
             decoding,
             start,
             seed,
-            lineage: Lineage::new(&listed, from_tip),
+            lineage,
+            resume: resume.clone(),
             pinned,
             tasks: HashMap::new(),
             tasks_started: 0,
@@ -189,7 +208,11 @@ impl KinesisSource {
     fn start_task(&mut self, ready: &Ready) -> Result<()> {
         let begin = match self.pinned.remove(&ready.id) {
             Some((resume, iterator)) => (resume, Some(iterator)),
-            None => (resume_of(self.start, ready), None),
+            None => {
+                let known = self.resume.position(&PartitionId(Arc::clone(&ready.id)));
+                let after = known.map(|at| Resume::After(SequenceNumber::new(at.0.as_str())));
+                (after.unwrap_or_else(|| resume_of(self.start, ready)), None)
+            }
         };
         self.tasks_started += 1;
         let seed = self.seed.wrapping_add(self.tasks_started);
@@ -232,7 +255,8 @@ impl KinesisSource {
             }
             Report::CaughtUp(shard) => {
                 self.lineage.leave(&shard);
-                self.finish(&shard);
+                self.forget(&shard);
+                self.events.push_back(SourceEvent::Idle { partition: PartitionId(shard) });
             }
             Report::Drained(shard, children) => self.take_drained(&shard, &children)?,
             Report::Listed(listed) => self.take_list(listed)?,
@@ -302,11 +326,16 @@ impl KinesisSource {
         !self.childless.is_empty() || self.lineage.needs_list()
     }
 
-    /// Nothing more comes from `shard` in this run.
-    fn finish(&mut self, shard: &Arc<str>) {
+    /// `shard` is not read any more in this run.
+    fn forget(&mut self, shard: &Arc<str>) {
         self.tasks.remove(shard);
         self.lag_ms.remove(shard);
         self.troubles.set(shard, None);
+    }
+
+    /// Nothing more comes from `shard`.
+    fn finish(&mut self, shard: &Arc<str>) {
+        self.forget(shard);
         self.events.push_back(SourceEvent::Finished { partition: PartitionId(Arc::clone(shard)) });
     }
 
@@ -563,7 +592,8 @@ mod tests {
         };
         let (def, projection) = (Arc::new(def), [0].into());
         let decoding = Decoding { def, projection, format: Format::Json };
-        KinesisSource::begin(reading, decoding, Start::TrimHorizon, 1).await
+        KinesisSource::begin(reading, decoding, (Start::TrimHorizon, &port::Resume::default()), 1)
+            .await
     }
 
     /// What the engine is told: `+` discovered, the id alone for its rows, `-` finished.
@@ -574,6 +604,7 @@ mod tests {
                 SourceEvent::Discovered { partition, .. } => told.push(format!("+{partition}")),
                 SourceEvent::Rows(batch) => told.push(batch.partition.to_string()),
                 SourceEvent::Finished { partition } => told.push(format!("-{partition}")),
+                SourceEvent::Idle { partition } => told.push(format!("~{partition}")),
                 other => panic!("{other:?}"),
             }
         }
@@ -590,7 +621,7 @@ mod tests {
             Ok((vec![shard("b", &["a"], false)], None)),
         ];
         let source = open(lists, &["a"], &[]).await.unwrap();
-        assert_eq!(told(source).await, ["+a", "a", "+b", "-a", "b", "-b"]);
+        assert_eq!(told(source).await, ["+a", "a", "+b", "-a", "b", "~b"]);
     }
 
     #[tokio::test]
@@ -599,14 +630,14 @@ mod tests {
         let after = vec![shard("a", &[], true), shard("b", &["a"], false)];
         let lists = vec![before(), before(), busy(), Ok((after, None))];
         let source = open(lists, &["a"], &[]).await.unwrap();
-        assert_eq!(told(source).await, ["+a", "a", "+b", "-a", "b", "-b"]);
+        assert_eq!(told(source).await, ["+a", "a", "+b", "-a", "b", "~b"]);
     }
 
     #[tokio::test]
     async fn a_child_mentioned_by_its_parent_needs_no_list() {
         let lists = vec![Ok((vec![shard("a", &[], false)], None)), busy()];
         let source = open(lists, &["a"], &[shard("b", &["a"], false)]).await.unwrap();
-        assert_eq!(told(source).await, ["+a", "a", "+b", "-a", "b", "-b"]);
+        assert_eq!(told(source).await, ["+a", "a", "+b", "-a", "b", "~b"]);
     }
 
     #[tokio::test]

@@ -20,7 +20,7 @@ use crate::error::{Error, Result};
 use crate::fault::{BadRow, error_stream_batch};
 use crate::operators::contents::Contents;
 use crate::operators::{EpochContext, Input, Operator, Output, StateBatch};
-use crate::port::SourceEvent;
+use crate::port::{Resume, SourceEvent};
 use crate::watermark::{Watermark, Watermarks};
 
 /// The rows of a node's inputs from which its lanes run on threads of their own. Starting threads
@@ -252,6 +252,15 @@ impl Executor {
             }
         }
         Ok(())
+    }
+
+    /// Where each source goes on: after what the epochs so far have processed.
+    pub fn resume(&self) -> Vec<(NodeId, Resume)> {
+        let nodes = self.nodes.iter().enumerate().filter_map(|(index, node)| match node {
+            Running::Source(source) => Some((NodeId(index), source.resume())),
+            _ => None,
+        });
+        nodes.collect()
     }
 
     fn begin(&mut self, now_ms: i64, input: EpochInput) -> Epoch {

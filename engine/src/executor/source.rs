@@ -23,7 +23,7 @@ use crate::dataflow::{SourceNode, TimeOrder};
 use crate::error::{Error, Result};
 use crate::fault::{BadRow, Reason, rowtime_of};
 use crate::operators::row_text;
-use crate::port::{PartitionId, Position, SourceBatch, SourceEvent};
+use crate::port::{PartitionId, PartitionProgress, Position, Resume, SourceBatch, SourceEvent};
 use crate::watermark::Watermark;
 
 /// What is kept per partition.
@@ -35,6 +35,7 @@ struct Partition {
     watermark: i64,
     status: Status,
     position: Option<Position>,
+    parents: Vec<PartitionId>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,8 +93,11 @@ impl SourceState {
     /// Takes an event in.
     pub(super) fn take(&mut self, event: SourceEvent, arrived: &mut Arrived) -> Result<()> {
         match event {
-            SourceEvent::Discovered { partition, parents } => self.discover(partition, &parents),
+            SourceEvent::Discovered { partition, parents } => self.discover(partition, parents),
             SourceEvent::Rows(batch) => return self.rows(batch, arrived),
+            SourceEvent::Moved { partition, position } => {
+                self.partition(&partition).position = Some(position);
+            }
             SourceEvent::Bound { partition, rowtime_ms } => {
                 let partition = self.partition(&partition);
                 partition.status = Status::Active;
@@ -107,16 +111,32 @@ impl SourceState {
         Ok(())
     }
 
-    fn discover(&mut self, id: PartitionId, parents: &[PartitionId]) {
+    fn discover(&mut self, id: PartitionId, parents: Vec<PartitionId>) {
+        let promised = self.watermark.bound();
+        if let Some(known) = self.partitions.get_mut(&id) {
+            // Discovered again after a restart: it holds the watermark until it is idle again.
+            if known.status == Status::Idle {
+                known.status = Status::Active;
+                known.watermark = known.watermark.max(promised);
+            }
+            return;
+        }
         let inherited = parents.iter().filter_map(|parent| self.partitions.get(parent));
         let watermark = inherited.map(|parent| parent.watermark).min().unwrap_or(i64::MIN);
-        let lane = self.partitions.len() % self.lanes;
-        self.partitions.entry(id).or_insert(Partition {
-            lane,
-            watermark,
-            status: Status::Active,
-            position: None,
-        });
+        let (lane, status) = (self.partitions.len() % self.lanes, Status::Active);
+        let partition = Partition { lane, watermark, status, position: None, parents };
+        self.partitions.insert(id, partition);
+    }
+
+    /// Where the source goes on.
+    pub(super) fn resume(&self) -> Resume {
+        let progress = |partition: &Partition| PartitionProgress {
+            position: partition.position.clone(),
+            finished: partition.status == Status::Finished,
+            parents: partition.parents.clone(),
+        };
+        let partitions = self.partitions.iter().map(|(id, p)| (id.clone(), progress(p)));
+        Resume { partitions: partitions.collect() }
     }
 
     /// The partition `id`, discovered now if the source did not announce it.
@@ -127,6 +147,7 @@ impl SourceState {
             watermark: i64::MIN,
             status: Status::Active,
             position: None,
+            parents: Vec::new(),
         })
     }
 

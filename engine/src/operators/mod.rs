@@ -94,6 +94,13 @@ pub trait Operator: fmt::Debug + Send {
     /// When Arrow refuses the batches: our bug.
     fn snapshot(&mut self) -> Result<Vec<StateBatch>>;
 
+    /// Makes the next snapshot hold the whole state, so that earlier ones are not needed any more.
+    /// Returns false, and changes nothing, if the operator cannot do that: its snapshots are then
+    /// kept one after another.
+    fn forget_snapshots(&mut self) -> bool {
+        false
+    }
+
     /// Adds snapshots, in the order they were taken, to an operator without state.
     ///
     /// # Errors

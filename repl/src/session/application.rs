@@ -12,7 +12,7 @@ use millstream_engine::Error;
 use millstream_engine::dataflow::{Dataflow, NodeId, NodeKind};
 use millstream_engine::definition::{RelationDef, Rowtime};
 use millstream_engine::job::{Job, Progress, Read};
-use millstream_engine::port::{Sink, Source, Table};
+use millstream_engine::port::{Resume, Sink, Source, Table};
 use millstream_engine::task::OwnedTask;
 use millstream_sql::catalog::UNBOUNDED_STATE;
 use millstream_sql::plan::{self, Planned, QUERY_SINK, SHOWN_MODE};
@@ -184,7 +184,10 @@ impl Session {
             match &node.kind {
                 NodeKind::Source(source) => {
                     let def = declared(&self.catalog.streams, &source.stream)?;
-                    sources.push((id, open_source(def, &source.projection, context).await?));
+                    sources.push((
+                        id,
+                        open_source(def, &source.projection, &Resume::default(), context).await?,
+                    ));
                 }
                 NodeKind::Table(table) => {
                     let def = declared(&self.catalog.tables, &table.table)?;

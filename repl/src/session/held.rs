@@ -19,7 +19,7 @@ use futures::stream::{BoxStream, StreamExt, TryStreamExt, once, try_unfold};
 use millstream_connectors::{Context, Until, open_source, open_table};
 use millstream_engine::definition::RelationDef;
 use millstream_engine::fault::BadRow;
-use millstream_engine::port::SourceEvent;
+use millstream_engine::port::{Resume, SourceEvent};
 
 /// Bad rows kept as examples while a query reads.
 const EXAMPLES_MAX: usize = 5;
@@ -109,7 +109,7 @@ pub(super) async fn bad_rows_held(
     from_the_beginning(&mut def);
     // What is wrong with a column shows only if it is read.
     let columns: Vec<usize> = (0..def.columns.len()).collect();
-    let mut source = open_source(&def, &columns, &bounded(context)).await?;
+    let mut source = open_source(&def, &columns, &Resume::default(), &bounded(context)).await?;
     let mut bad = Vec::new();
     while bad.len() < BAD_ROWS_MAX
         && let Some(event) = source.next().await?
@@ -193,8 +193,9 @@ impl Reading {
                 Ok(futures::stream::iter(batches).boxed())
             }
             Kind::Stream | Kind::Files => {
-                let source =
-                    open_source(&self.def, &columns, &self.context).await.map_err(external)?;
+                let begin = Resume::default();
+                let source = open_source(&self.def, &columns, &begin, &self.context);
+                let source = source.await.map_err(external)?;
                 Ok(try_unfold((source, self), |(mut source, reading)| async move {
                     while let Some(event) = source.next().await.map_err(external)? {
                         if let SourceEvent::Rows(batch) = event {

@@ -2,6 +2,7 @@
 //! while a writer writes.
 
 mod reading;
+mod resuming;
 mod round_trip;
 mod snapshot;
 mod writing;

@@ -11,7 +11,7 @@ use arrow::datatypes::{DataType, Int32Type};
 use millstream_engine::ManualClock;
 use millstream_engine::definition::ColumnDef;
 use millstream_engine::fault::Reason;
-use millstream_engine::port::{Source, SourceEvent, Table};
+use millstream_engine::port::{Resume, Source, SourceEvent, Table};
 use object_store::memory::InMemory;
 use object_store::{ObjectStore, ObjectStoreExt};
 use proptest::prelude::*;
@@ -36,7 +36,7 @@ fn say(event: SourceEvent) -> String {
             let bad: Vec<String> = bad.collect();
             format!("{} {:?} {bad:?}", batch.partition, numbers(&batch.rows))
         }
-        SourceEvent::Bound { .. } => "bound".into(),
+        SourceEvent::Bound { .. } | SourceEvent::Moved { .. } => "bound".into(),
         SourceEvent::Idle { partition } => format!("idle {partition}"),
         SourceEvent::Finished { partition } => format!("finished {partition}"),
     }
@@ -56,7 +56,8 @@ async fn all_events(source: &mut FileSource) -> Vec<String> {
 }
 
 async fn open(base: &Path, options: &[(&str, &str)]) -> millstream_engine::Result<FileSource> {
-    FileSource::open(&relation(options), &[0, 1, 2], &context(base, &ManualClock::new(0))).await
+    let context = context(base, &ManualClock::new(0));
+    FileSource::open(&relation(options), &[0, 1, 2], &Resume::default(), &context).await
 }
 
 #[tokio::test]
@@ -135,7 +136,9 @@ async fn a_followed_file_gives_its_lines_when_they_are_whole() {
     let clock = ManualClock::new(0);
     let def = relation(&[("path", "."), ("follow", "true")]);
     let mut source =
-        FileSource::open(&def, &[0, 1], &context(folder.path(), &clock)).await.unwrap();
+        FileSource::open(&def, &[0, 1], &Resume::default(), &context(folder.path(), &clock))
+            .await
+            .unwrap();
     let mut said = Vec::new();
     for _ in 0..3 {
         said.push(say(source.next().await.unwrap().unwrap()));
@@ -182,7 +185,7 @@ async fn a_followed_file_gives_its_lines_when_they_are_whole() {
     fs::write(folder.path().join("b.csv"), "n,a\n7,z\n").unwrap();
     let mut caught_up = context(folder.path(), &clock);
     caught_up.until = Until::CaughtUp;
-    let mut source = FileSource::open(&def, &[0, 1], &caught_up).await.unwrap();
+    let mut source = FileSource::open(&def, &[0, 1], &Resume::default(), &caught_up).await.unwrap();
     let last = all_events(&mut source).await.pop().unwrap();
     assert_eq!(last, "finished ./b.csv");
 }
@@ -310,7 +313,7 @@ async fn a_store_is_read_by_prefix_key_and_pattern() {
     let location =
         Location::in_store(store, "in/a.csv", "s3://b/".into(), "s3://b/in/a.csv").unwrap();
     let context = context(Path::new("/"), &ManualClock::new(0));
-    let mut source = FileSource::at(location, plan, &context).await.unwrap();
+    let mut source = FileSource::at(location, plan, &Resume::default(), &context).await.unwrap();
     assert_eq!(all_events(&mut source).await[1], "s3://b/in/a.csv [1] []");
 }
 
