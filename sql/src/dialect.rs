@@ -83,6 +83,11 @@ impl Dialect for Streaming {
         true
     }
 
+    /// `FOR SYSTEM_TIME AS OF`; the other forms that come with it are refused where `FROM` is resolved.
+    fn supports_table_versioning(&self) -> bool {
+        true
+    }
+
     fn supports_parens_around_table_factor(&self) -> bool {
         true
     }

@@ -1,4 +1,7 @@
-//! The equi-join of two streams, of every type.
+//! The join of two streams, of every type: by equal keys, or by a condition alone.
+//!
+//! Without keys every row meets every row of the other side, in blocks of columns that the condition
+//! is evaluated on: the same join with one key that all rows share.
 //!
 //! A match may come at any time, so every row of both sides is kept. Only what changes is joined:
 //!
@@ -17,8 +20,8 @@
 
 mod counting;
 mod membership;
-mod pairs;
-mod preserved;
+pub(super) mod pairs;
+pub(super) mod preserved;
 #[cfg(test)]
 mod tests;
 
@@ -54,7 +57,7 @@ pub struct HashJoinSpec {
     /// whose key is NULL comes out only while there is no right row. Then there is one key and no
     /// residual.
     pub null_aware: bool,
-    /// The key columns of the left input.
+    /// The key columns of the left input; none where the join is not by equality.
     pub left_keys: Vec<usize>,
     /// The key columns of the right input, of the same types.
     pub right_keys: Vec<usize>,
@@ -146,7 +149,7 @@ impl HashJoinSpec {
     }
 
     fn check(&self) -> Result<()> {
-        if self.left_keys.is_empty() || self.left_keys.len() != self.right_keys.len() {
+        if self.left_keys.len() != self.right_keys.len() {
             return Err(Error::bug("a join needs as many keys on the left as on the right"));
         }
         let mark = usize::from(matches!(self.join_type, JoinType::LeftMark | JoinType::RightMark));
@@ -217,28 +220,31 @@ impl HashJoinSpec {
 
 impl OperatorSpec for HashJoinSpec {
     fn name(&self) -> &'static str {
-        "HashJoin"
+        if self.left_keys.is_empty() { "NestedLoopJoin" } else { "HashJoin" }
     }
 
     fn explain(&self) -> Explanation {
         let left = self.left_keys.iter().map(|key| self.left_schema.field(*key).name());
         let right = self.right_keys.iter().map(|key| self.right_schema.field(*key).name());
         let keys = left.zip(right).map(|(left, right)| format!("{left} = {right}"));
-        let mut detail = format!("on=[{}]", keys.collect::<Vec<_>>().join(", "));
-        if self.join_type != JoinType::Inner {
-            detail.insert_str(0, &format!("{} ", kind(self.join_type)));
-        }
+        let mut words = Vec::new();
         if self.null_aware {
-            detail.insert_str(0, "null-aware ");
+            words.push("null-aware".to_owned());
+        }
+        if self.join_type != JoinType::Inner {
+            words.push(kind(self.join_type).to_owned());
+        }
+        if !self.left_keys.is_empty() {
+            words.push(format!("on=[{}]", keys.collect::<Vec<_>>().join(", ")));
         }
         if let Some(residual) = &self.residual {
-            detail.push_str(&format!(" where={residual}"));
+            words.push(format!("where={residual}"));
         }
-        Explanation { detail, keeps: self.keeps().into(), freed_by: String::new() }
+        Explanation { detail: words.join(" "), keeps: self.keeps().into(), freed_by: String::new() }
     }
 
     fn distribution(&self, input: usize) -> Distribution {
-        if self.null_aware {
+        if self.null_aware || self.left_keys.is_empty() {
             // One NULL, or one row at all, matters to every row.
             return Distribution::Single;
         }
@@ -271,7 +277,7 @@ impl OperatorSpec for HashJoinSpec {
 }
 
 /// The name of a type, as in `EXPLAIN`.
-fn kind(join: JoinType) -> &'static str {
+pub(super) fn kind(join: JoinType) -> &'static str {
     match join {
         JoinType::Inner => "inner",
         JoinType::Left => "left",

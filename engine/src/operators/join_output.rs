@@ -55,16 +55,13 @@ pub(super) enum Rows<'a> {
     Probe(&'a RecordBatch, UInt32Array),
     /// Rows found.
     Kept(Picked<'a>),
-    /// No rows: NULLs for an outer join.
-    Absent(SchemaRef),
 }
 
 impl Rows<'_> {
-    fn column(&self, column: usize, pairs: usize) -> Result<ArrayRef> {
+    fn column(&self, column: usize) -> Result<ArrayRef> {
         match self {
             Self::Probe(batch, rows) => Ok(take(batch.column(column), rows, None)?),
             Self::Kept(picked) => picked.column(column),
-            Self::Absent(schema) => Ok(new_null_array(schema.field(column).data_type(), pairs)),
         }
     }
 }
@@ -90,8 +87,8 @@ impl JoinOutput {
         let mut columns = Vec::with_capacity(residual.column_indices().len());
         for column in residual.column_indices() {
             columns.push(match column.side {
-                JoinSide::Left => left.column(column.index, pairs)?,
-                JoinSide::Right => right.column(column.index, pairs)?,
+                JoinSide::Left => left.column(column.index)?,
+                JoinSide::Right => right.column(column.index)?,
                 JoinSide::None => return Err(Error::bug("a join condition reads no side")),
             });
         }
@@ -155,8 +152,8 @@ impl JoinOutput {
         pairs: usize,
     ) -> Result<RecordBatch> {
         let column = |(side, column): &(Side, usize)| match side {
-            Side::Left => left.column(*column, pairs),
-            Side::Right => right.column(*column, pairs),
+            Side::Left => left.column(*column),
+            Side::Right => right.column(*column),
         };
         let columns = self.columns.iter().map(column).collect::<Result<_>>()?;
         let options = RecordBatchOptions::new().with_row_count(Some(pairs));

@@ -10,8 +10,10 @@ mod tests;
 
 use std::sync::Arc;
 
-use arrow::array::{Int64Array, UInt32Array};
+use arrow::array::{Array, AsArray, BooleanArray, Int64Array, UInt32Array, new_null_array};
+use arrow::compute::{filter, filter_record_batch};
 use arrow::datatypes::SchemaRef;
+use arrow::record_batch::RecordBatch;
 use datafusion::common::NullEquality;
 use datafusion::physical_plan::joins::utils::JoinFilter;
 
@@ -26,22 +28,48 @@ use crate::watermark::Watermarks;
 
 const TABLE: &str = "table";
 
-/// What becomes of a row of the stream that finds nothing.
+/// What comes out of a row of the stream by what it finds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LookupKind {
-    /// It is dropped.
+    /// It comes out with each row it finds.
     Inner,
-    /// It comes out with NULLs for the table's columns.
+    /// The same; a row that finds nothing comes out with NULLs for the table's columns.
     Left,
+    /// It comes out alone if it finds something.
+    Semi,
+    /// It comes out alone if it finds nothing.
+    Anti,
+    /// The same for `NOT IN`: a NULL among the table's keys bars every row, and a row whose own key is
+    /// NULL comes out only while the table is empty. There is one key and no residual.
+    NullAwareAnti,
+    /// It comes out alone, with a column that says whether it finds something.
+    Mark,
+}
+
+impl LookupKind {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Inner => "inner",
+            Self::Left => "left",
+            Self::Semi => "semi",
+            Self::Anti => "anti",
+            Self::NullAwareAnti => "null-aware anti",
+            Self::Mark => "mark",
+        }
+    }
+
+    fn pairs_come_out(self) -> bool {
+        matches!(self, Self::Inner | Self::Left)
+    }
 }
 
 /// A join of a stream (the first input, the left side) with a table (the second, the right side) as
 /// planned.
 #[derive(Debug, Clone)]
 pub struct LookupJoinSpec {
-    /// What becomes of a row that finds nothing.
+    /// What comes out of a row by what it finds.
     pub kind: LookupKind,
-    /// The key columns of the stream.
+    /// The key columns of the stream. Without any, every row of the table is looked at.
     pub stream_keys: Vec<usize>,
     /// The key columns of the table, of the same types.
     pub table_keys: Vec<usize>,
@@ -49,7 +77,8 @@ pub struct LookupJoinSpec {
     pub null_equals_null: bool,
     /// What must hold of a pair beside the equality of its keys.
     pub residual: Option<JoinFilter>,
-    /// Where each output column comes from.
+    /// Where each output column comes from. A mark is no part of it: it is the last column of the
+    /// schema.
     pub output: Vec<(Side, usize)>,
     /// The columns of the stream.
     pub stream_schema: SchemaRef,
@@ -61,7 +90,8 @@ pub struct LookupJoinSpec {
 
 impl LookupJoinSpec {
     fn nulls(&self) -> NullEquality {
-        if self.null_equals_null {
+        // To a null-aware lookup a NULL is a key as well; what it does is not left to comparing it.
+        if self.null_equals_null || self.kind == LookupKind::NullAwareAnti {
             NullEquality::NullEqualsNull
         } else {
             NullEquality::NullEqualsNothing
@@ -78,10 +108,7 @@ impl OperatorSpec for LookupJoinSpec {
         let stream = self.stream_keys.iter().map(|key| self.stream_schema.field(*key).name());
         let table = self.table_keys.iter().map(|key| self.table_schema.field(*key).name());
         let keys = stream.zip(table).map(|(stream, table)| format!("{stream} = {table}"));
-        let kind = match self.kind {
-            LookupKind::Inner => "inner",
-            LookupKind::Left => "left",
-        };
+        let kind = self.kind.name();
         let residual = self.residual.as_ref().map(|residual| format!(" where={residual}"));
         let keys = keys.collect::<Vec<_>>().join(", ");
         Explanation {
@@ -92,6 +119,10 @@ impl OperatorSpec for LookupJoinSpec {
     }
 
     fn distribution(&self, input: usize) -> Distribution {
+        if self.stream_keys.is_empty() || self.kind == LookupKind::NullAwareAnti {
+            // Every row of the table matters to every row.
+            return if input == 0 { Distribution::Any } else { Distribution::Broadcast };
+        }
         Distribution::Hash(if input == 0 { &self.stream_keys } else { &self.table_keys }.clone())
     }
 
@@ -100,15 +131,21 @@ impl OperatorSpec for LookupJoinSpec {
             Side::Left => inputs.first().and_then(|stream| stream.get(*column)),
             Side::Right => None,
         };
-        Watermarks(self.output.iter().map(stream).collect())
+        let mark = (self.kind == LookupKind::Mark).then_some(None);
+        Watermarks(self.output.iter().map(stream).chain(mark).collect())
     }
 
     fn build(&self) -> Result<Box<dyn Operator>> {
-        if self.stream_keys.is_empty() || self.stream_keys.len() != self.table_keys.len() {
+        if self.stream_keys.len() != self.table_keys.len() {
             return Err(Error::bug("a lookup needs as many keys of the stream as of the table"));
         }
-        if self.output.len() != self.schema.fields().len() {
+        let mark = usize::from(self.kind == LookupKind::Mark);
+        if self.output.len() + mark != self.schema.fields().len() {
             return Err(Error::bug("the columns of a join do not match its schema"));
+        }
+        let not_in = self.stream_keys.len() == 1 && self.residual.is_none();
+        if self.kind == LookupKind::NullAwareAnti && !not_in {
+            return Err(Error::bug("a null-aware join is an anti join by one key alone"));
         }
         let schema = Arc::clone(&self.table_schema);
         Ok(Box::new(LookupJoin {
@@ -133,26 +170,69 @@ struct LookupJoin {
 impl LookupJoin {
     /// Joins rows of the stream with the table.
     fn look_up(&self, cx: &EpochContext, rows: &KeyedRows, output: &mut Output) -> Result<()> {
+        if self.spec.kind == LookupKind::NullAwareAnti {
+            let open = self.not_among(rows)?;
+            return self.emit_alone(rows, &open, None, output);
+        }
         let keys = &self.spec.stream_keys;
-        // Rows that came out, or are set aside: an outer join must not extend them with NULLs.
-        let mut settled = vec![false; rows.len()];
+        let mut matched = vec![false; rows.len()];
+        // Rows a condition failed on are set aside: they are not known to find nothing.
+        let mut failed = vec![false; rows.len()];
         let mut cursor = RowIndex::start();
         while let Some(mut pairs) = self.table.matches(rows, keys, &mut cursor)? {
             if pairs.len() > 0 {
                 let (stream, found) = self.sides(rows, &pairs);
                 let sides = (&stream, &found);
                 if let Some(verdict) = self.output.judge(cx, sides, pairs.len(), &mut output.bad)? {
-                    verdict.failed.iter().for_each(|i| settled[pairs.probe[*i] as usize] = true);
+                    verdict.failed.iter().for_each(|i| failed[pairs.probe[*i] as usize] = true);
                     pairs.retain(&verdict.holds);
                 }
             }
-            pairs.probe.iter().for_each(|row| settled[*row as usize] = true);
-            self.emit_found(rows, pairs, output)?;
+            pairs.probe.iter().for_each(|row| matched[*row as usize] = true);
+            if self.spec.kind.pairs_come_out() {
+                self.emit_found(rows, pairs, output)?;
+            }
         }
-        if self.spec.kind == LookupKind::Left {
-            self.emit_not_found(rows, &settled, output)?;
+        let unmatched = || -> BooleanArray {
+            matched.iter().zip(&failed).map(|(matched, failed)| Some(!matched && !failed)).collect()
+        };
+        match self.spec.kind {
+            LookupKind::Inner | LookupKind::NullAwareAnti => Ok(()),
+            LookupKind::Left | LookupKind::Anti => {
+                self.emit_alone(rows, &unmatched(), None, output)
+            }
+            LookupKind::Semi => self.emit_alone(rows, &matched.into(), None, output),
+            LookupKind::Mark => {
+                let missed = matched.iter().map(|matched| Some(!matched)).collect();
+                self.emit_alone(rows, &matched.into(), Some(true), output)?;
+                self.emit_alone(rows, &missed, Some(false), output)
+            }
         }
-        Ok(())
+    }
+
+    /// The rows whose key is certainly not among those of the table.
+    fn not_among(&self, rows: &KeyedRows) -> Result<BooleanArray> {
+        if self.table.is_empty() {
+            return Ok(BooleanArray::from(vec![true; rows.len()]));
+        }
+        if self.has_null_key()? {
+            return Ok(BooleanArray::from(vec![false; rows.len()]));
+        }
+        let found = self.table.find(rows, &self.spec.stream_keys)?;
+        let key = rows.batch.column(self.spec.stream_keys[0]);
+        let open = |(row, found): (usize, Option<u32>)| Some(found.is_none() && key.is_valid(row));
+        Ok(found.into_iter().enumerate().map(open).collect())
+    }
+
+    /// Whether a key of the table is NULL.
+    fn has_null_key(&self) -> Result<bool> {
+        let schema = Arc::clone(&self.spec.stream_schema);
+        let fields = schema.fields().iter().map(|field| field.as_ref().clone().with_nullable(true));
+        let schema = Arc::new(arrow::datatypes::Schema::new(fields.collect::<Vec<_>>()));
+        let nulls = schema.fields().iter().map(|field| new_null_array(field.data_type(), 1));
+        let null = RecordBatch::try_new(Arc::clone(&schema), nulls.collect())?;
+        let null = KeyedRows::new(Delta::append(null), &self.spec.stream_keys, self.spec.nulls())?;
+        Ok(self.table.find(&null, &self.spec.stream_keys)?.iter().any(Option::is_some))
     }
 
     fn sides<'a>(&'a self, rows: &'a KeyedRows, pairs: &Pairs) -> (Rows<'a>, Rows<'a>) {
@@ -180,23 +260,22 @@ impl LookupJoin {
         Ok(())
     }
 
-    fn emit_not_found(
+    /// The rows of the stream that `chosen` is true for, without a row of the table.
+    fn emit_alone(
         &self,
         rows: &KeyedRows,
-        settled: &[bool],
+        chosen: &BooleanArray,
+        mark: Option<bool>,
         output: &mut Output,
     ) -> Result<()> {
-        let open = (0_u32..).zip(settled).filter(|(_, settled)| !**settled);
-        let open: Vec<u32> = open.map(|(row, _)| row).collect();
-        if open.is_empty() {
+        if chosen.true_count() == 0 {
             return Ok(());
         }
-        let weights = rows.weights.as_ref();
-        let weights = weights.map(|w| open.iter().map(|row| w.value(*row as usize)).collect());
-        let count = open.len();
-        let stream = Rows::Probe(&rows.batch, open.into());
-        let nothing = Rows::Absent(Arc::clone(&self.spec.table_schema));
-        let batch = self.output.batch((&stream, &nothing), count)?;
+        let weights = rows.weights.as_ref().map(|weights| filter(weights, chosen)).transpose()?;
+        let weights = weights.map(|weights| weights.as_primitive().clone());
+        let batch = filter_record_batch(&rows.batch, chosen)?;
+        let table = &self.spec.table_schema;
+        let batch = self.output.unpaired(Side::Left, &batch, table, mark)?;
         output.deltas.push(Delta { batch, weights });
         Ok(())
     }

@@ -5,9 +5,11 @@
 //! closed).
 
 mod consolidate;
+pub mod constant;
 pub mod contents;
 pub mod filter;
 pub mod hash_join;
+pub mod interval_join;
 mod isolate;
 mod join_output;
 pub mod lookup_join;
@@ -16,7 +18,10 @@ mod oracle;
 pub mod project;
 mod row_index;
 pub mod sliding_window;
+pub mod temporal_join;
+mod timed_rows;
 pub mod union;
+pub mod unnest;
 pub mod updating_aggregate;
 pub mod window_aggregate;
 

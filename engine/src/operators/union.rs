@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Int64Array, RecordBatch};
+use arrow::array::{Int64Array, RecordBatch, RecordBatchOptions};
 use arrow::datatypes::SchemaRef;
 
 use super::{EpochContext, Input, Operator, Output, StateBatch};
@@ -53,7 +53,9 @@ impl Operator for Union {
         let mut deltas = Vec::new();
         for mut delta in inputs.into_iter().flat_map(|input| input.deltas) {
             let columns = delta.batch.columns().to_vec();
-            delta.batch = RecordBatch::try_new(Arc::clone(&self.schema), columns)?;
+            let options = RecordBatchOptions::new().with_row_count(Some(delta.num_rows()));
+            let schema = Arc::clone(&self.schema);
+            delta.batch = RecordBatch::try_new_with_options(schema, columns, &options)?;
             if self.updating && delta.weights.is_none() {
                 delta.weights = Some(Int64Array::from(vec![1; delta.num_rows()]));
             }

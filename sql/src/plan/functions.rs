@@ -16,6 +16,7 @@ use datafusion::logical_expr::{
 };
 
 use crate::rewrite::ARRIVAL_ORDER;
+use crate::rowtime::AS_OF;
 
 /// The name of the function that fails on NULL.
 const NOT_NULL: &str = "__not_null";
@@ -38,7 +39,11 @@ pub(crate) fn functions() -> &'static Functions {
 impl Functions {
     fn new() -> Self {
         let mut scalar = HashMap::new();
-        let ours = [ScalarUDF::from(ArrivalOrder::new()), ScalarUDF::from(NotNull::new())];
+        let ours = [
+            ScalarUDF::from(ArrivalOrder::new()),
+            ScalarUDF::from(AsOf::new()),
+            ScalarUDF::from(NotNull::new()),
+        ];
         let theirs = SessionStateDefaults::default_scalar_functions();
         for function in theirs.into_iter().chain(ours.into_iter().map(Arc::new)) {
             for alias in function.aliases() {
@@ -100,6 +105,36 @@ impl ScalarUDFImpl for ArrivalOrder {
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         first(&args.args)
+    }
+}
+
+/// Stands for `FOR SYSTEM_TIME AS OF` in the condition of a join; the planner takes it out.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct AsOf {
+    signature: Signature,
+}
+
+impl AsOf {
+    fn new() -> Self {
+        Self { signature: Signature::any(2, Volatility::Immutable) }
+    }
+}
+
+impl ScalarUDFImpl for AsOf {
+    fn name(&self) -> &'static str {
+        AS_OF
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _arg_types: &[DataType]) -> Result<DataType> {
+        Ok(DataType::Boolean)
+    }
+
+    fn invoke_with_args(&self, _args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        exec_err!("FOR SYSTEM_TIME AS OF runs continuously only, between streams: SELECT STREAM")
     }
 }
 

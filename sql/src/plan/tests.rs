@@ -4,7 +4,7 @@ use super::*;
 use crate::statement::{StatementKind, parse};
 
 /// The picture of the last query of `text`, or the error.
-fn plan(text: &str) -> Result<String, SqlError> {
+pub(super) fn plan(text: &str) -> Result<String, SqlError> {
     let mut catalog = Catalog::default();
     let mut query = None;
     for statement in parse(text)? {

@@ -7,6 +7,7 @@ mod modulo;
 mod pattern;
 mod refused;
 mod time;
+mod unnest;
 mod window;
 
 use std::ops::ControlFlow;
@@ -58,7 +59,7 @@ impl VisitorMut for Rewriter {
     }
 
     fn post_visit_select(&mut self, select: &mut Select) -> ControlFlow<SqlError> {
-        stop_on(window::select(select))
+        stop_on(unnest::select(select).and_then(|()| window::select(select)))
     }
 }
 

@@ -1,13 +1,15 @@
 //! `FROM`: which relations a `SELECT` reads and which columns they show.
 
 use datafusion::sql::sqlparser::ast::{
-    Expr, Ident, JoinConstraint, JoinOperator, ObjectName, Select, TableAlias, TableFactor,
-    TableWithJoins,
+    BinaryOperator, Expr, Ident, JoinConstraint, JoinOperator, ObjectName, Select, Spanned,
+    TableAlias, TableFactor, TableVersion, TableWithJoins, Value,
 };
 use millstream_engine::definition::ROWTIME;
 
 use super::{HIDDEN_ROWTIME, Names, RelationShape, expressions, query, renamed};
 use crate::error::SqlError;
+use crate::source::span_of;
+use crate::syntax::{binary, call};
 
 /// A relation in `FROM`.
 #[derive(Debug)]
@@ -18,6 +20,8 @@ pub(super) struct Source {
     shape: Option<RelationShape>,
     /// Columns that `USING` merged into the left side's.
     merged: Vec<String>,
+    /// The moment of `FOR SYSTEM_TIME AS OF`.
+    as_of: Option<Expr>,
 }
 
 impl Source {
@@ -84,9 +88,15 @@ fn table_with_joins(
 ) -> Result<(), SqlError> {
     let first = sources.len();
     factor(&mut item.relation, names, sources, unnamed)?;
+    if let Some(moment) = sources.get_mut(first).and_then(|source| source.as_of.take()) {
+        return Err(no_moment(&moment));
+    }
     for join in &mut item.joins {
         let right = sources.len();
         factor(&mut join.relation, names, sources, unnamed)?;
+        if let Some(moment) = sources.get_mut(right).and_then(|source| source.as_of.take()) {
+            at_moment(&mut join.join_operator, moment, sources.get(right))?;
+        }
         if let Some(constraint) = constraint_of(&mut join.join_operator) {
             merge(constraint, sources, first, right);
             if let JoinConstraint::On(on) = constraint {
@@ -170,8 +180,10 @@ fn factor(
     sources: &mut Vec<Source>,
     unnamed: &mut usize,
 ) -> Result<(), SqlError> {
+    let mut as_of = None;
     let (qualifier, shape) = match factor {
-        TableFactor::Table { name, alias, args: None, .. } => {
+        TableFactor::Table { name, alias, args: None, version, .. } => {
+            as_of = version.take().map(moment_of).transpose()?;
             let ident = name.0.last().and_then(|part| part.as_ident()).cloned();
             let found = match (&ident, name.0.len()) {
                 (Some(ident), 1) => names.relation(&ident.value),
@@ -202,8 +214,50 @@ fn factor(
         }
         _ => (None, None),
     };
-    sources.push(Source { qualifier, shape, merged: Vec::new() });
+    sources.push(Source { qualifier, shape, merged: Vec::new(), as_of });
     Ok(())
+}
+
+/// The moment of `FOR SYSTEM_TIME AS OF`.
+fn moment_of(version: TableVersion) -> Result<Expr, SqlError> {
+    match version {
+        TableVersion::ForSystemTimeAsOf(moment) => Ok(moment),
+        _ => Err(SqlError::new("not supported in a query: this version of a relation")
+            .with_hint("write FOR SYSTEM_TIME AS OF a.ROWTIME")),
+    }
+}
+
+/// Joins with the version of a moment: a table's is the present one, a stream's is chosen by
+/// [`super::AS_OF`].
+fn at_moment(
+    operator: &mut JoinOperator,
+    moment: Expr,
+    versions: Option<&Source>,
+) -> Result<(), SqlError> {
+    let is_join = matches!(
+        operator,
+        JoinOperator::Join(_)
+            | JoinOperator::Inner(_)
+            | JoinOperator::Left(_)
+            | JoinOperator::LeftOuter(_)
+    );
+    let Some(JoinConstraint::On(on)) = constraint_of(operator).filter(|_| is_join) else {
+        return Err(no_moment(&moment));
+    };
+    if let Some(time) = versions.and_then(Source::rowtime) {
+        let before = std::mem::replace(on, Expr::value(Value::Null));
+        let is_version = call(super::AS_OF, moment.span(), vec![moment, time]);
+        *on = binary(before, BinaryOperator::And, is_version);
+    }
+    Ok(())
+}
+
+fn no_moment(moment: &Expr) -> SqlError {
+    let error = SqlError::new("FOR SYSTEM_TIME AS OF belongs to the right side of a JOIN … ON")
+        .with_hint(
+            "write FROM a JOIN b FOR SYSTEM_TIME AS OF a.ROWTIME ON a.k = b.k, or LEFT JOIN",
+        );
+    span_of(moment.span()).into_iter().fold(error, SqlError::or_at)
 }
 
 /// The alias of a derived table that has none.

@@ -28,6 +28,10 @@ use crate::syntax::call;
 
 use self::from::Source;
 
+/// The name of the function that `FOR SYSTEM_TIME AS OF` becomes in the condition of its join: of the
+/// time of the row, and the time of the version.
+pub const AS_OF: &str = "__as_of";
+
 /// The name of the row's time behind the columns of a query that shows a column `ROWTIME` itself.
 pub const HIDDEN_ROWTIME: &str = "__ROWTIME";
 

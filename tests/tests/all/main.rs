@@ -6,6 +6,7 @@
     reason = "a test stops where something is not as it must be"
 )]
 
+mod combining;
 mod cost;
 mod end_to_end;
 mod law;

@@ -197,7 +197,7 @@ fn seeds() -> Vec<u64> {
 }
 
 /// Runs both queries on the same random input, for many seeds.
-fn check(stream_query: &str, batch_query: &str) {
+pub(crate) fn check(stream_query: &str, batch_query: &str) {
     let mut rows = 0;
     for seed in seeds() {
         let mut rng = StdRng::seed_from_u64(seed);

@@ -7,7 +7,9 @@
 //! A null-aware anti join (`NOT IN`) keeps NULL keys too. A NULL among the keys bars every row, and a
 //! row whose own key is NULL comes out only while there are no keys at all.
 
-use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, new_null_array};
+use arrow::array::{
+    Array, ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions, new_null_array,
+};
 use arrow::compute::concat_batches;
 use arrow::datatypes::SchemaRef;
 use datafusion::common::NullEquality;
@@ -53,7 +55,9 @@ impl MembershipJoin {
             }
             let keys = self.key_columns.iter().map(|key| ArrayRef::clone(batch.column(*key)));
             let schema = SchemaRef::clone(&self.key_schema);
-            batches.push(RecordBatch::try_new(schema, keys.collect())?);
+            let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+            let keys = RecordBatch::try_new_with_options(schema, keys.collect(), &options)?;
+            batches.push(keys);
         }
         let batch = concat_batches(&self.key_schema, &batches)?;
         let delta = Delta { batch, weights: Some(weights.into()) };

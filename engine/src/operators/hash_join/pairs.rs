@@ -12,21 +12,21 @@ use crate::operators::{EpochContext, Output};
 
 /// How the rows of one side meet the kept rows of the other.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Meeting<'a> {
-    pub(super) cx: &'a EpochContext,
-    pub(super) output: &'a JoinOutput,
+pub(in crate::operators) struct Meeting<'a> {
+    pub(in crate::operators) cx: &'a EpochContext,
+    pub(in crate::operators) output: &'a JoinOutput,
     /// The side of the rows that probe, and its key columns.
-    pub(super) side: Side,
-    pub(super) keys: &'a [usize],
+    pub(in crate::operators) side: Side,
+    pub(in crate::operators) keys: &'a [usize],
     /// Whether pairs are output; else they only tell what matches.
-    pub(super) pairs_come_out: bool,
+    pub(in crate::operators) pairs_come_out: bool,
     /// Whether what comes out carries weights.
-    pub(super) updating: bool,
+    pub(in crate::operators) updating: bool,
 }
 
 /// Some pairs that met.
 #[derive(Debug)]
-pub(super) struct Met {
+pub(in crate::operators) struct Met {
     holding: Pairs,
     /// Pairs the condition failed on.
     failed: Pairs,
@@ -35,7 +35,10 @@ pub(super) struct Met {
 impl Met {
     /// The pairs that count as matches: a row that a condition failed on is neither known to match,
     /// so that it may come out for that, nor known to match nothing.
-    pub(super) fn counted(&self, yields: Yields) -> impl Iterator<Item = (u32, u32)> + '_ {
+    pub(in crate::operators) fn counted(
+        &self,
+        yields: Yields,
+    ) -> impl Iterator<Item = (u32, u32)> + '_ {
         let failed = (yields == Yields::Unmatched).then_some(&self.failed);
         let parts = std::iter::once(&self.holding).chain(failed);
         parts.flat_map(|pairs| pairs.probe.iter().copied().zip(pairs.kept.iter().copied()))
@@ -44,7 +47,7 @@ impl Met {
 
 impl Meeting<'_> {
     /// The next pairs of `rows` and `kept`, a bounded number; `None` at the end.
-    pub(super) fn next(
+    pub(in crate::operators) fn next(
         &self,
         rows: &KeyedRows,
         kept: &RowIndex,

@@ -24,7 +24,7 @@ use crate::operators::row_index::KeyedRows;
 
 /// Which rows of a side come out of themselves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Yields {
+pub(in crate::operators) enum Yields {
     /// Those without a match: outer and anti joins.
     Unmatched,
     /// Those with a match: semi joins.
@@ -35,7 +35,7 @@ pub(super) enum Yields {
 
 impl Yields {
     /// What a join yields of the rows of a side; `None` if it comes out in pairs only or not at all.
-    pub(super) fn of(join: JoinType, side: Side) -> Option<Self> {
+    pub(in crate::operators) fn of(join: JoinType, side: Side) -> Option<Self> {
         match (join, side) {
             (JoinType::Left | JoinType::Full | JoinType::LeftAnti, Side::Left)
             | (JoinType::Right | JoinType::Full | JoinType::RightAnti, Side::Right) => {

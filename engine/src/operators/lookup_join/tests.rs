@@ -67,6 +67,52 @@ fn nulls() -> impl Strategy<Value = NullEquality> {
     prop_oneof![Just(NullEquality::NullEqualsNull), Just(NullEquality::NullEqualsNothing)]
 }
 
+const KINDS: [LookupKind; 6] = [
+    LookupKind::Inner,
+    LookupKind::Left,
+    LookupKind::Semi,
+    LookupKind::Anti,
+    LookupKind::NullAwareAnti,
+    LookupKind::Mark,
+];
+
+/// A lookup of this kind; rows of the stream come out alone where the kind says so.
+fn spec_of(
+    kind: LookupKind,
+    nulls: NullEquality,
+    keyless: bool,
+    residual: Option<JoinFilter>,
+) -> LookupJoinSpec {
+    let mut spec = spec(kind, nulls, residual);
+    if keyless {
+        (spec.stream_keys, spec.table_keys) = (vec![], vec![]);
+    }
+    if !kind.pairs_come_out() {
+        spec.output = vec![(Side::Left, 0), (Side::Left, 1)];
+        let mut fields = side_schema().fields().to_vec();
+        if kind == LookupKind::Mark {
+            fields.push(Arc::new(Field::new("mark", DataType::Boolean, false)));
+        }
+        spec.schema = Arc::new(Schema::new(fields));
+    }
+    spec
+}
+
+/// The batch query of a kind.
+fn sql_of(kind: LookupKind, on: &str) -> String {
+    match kind {
+        LookupKind::Inner => format!("SELECT s.k, t.v, s.v FROM s JOIN t ON {on}"),
+        LookupKind::Left => format!("SELECT s.k, t.v, s.v FROM s LEFT JOIN t ON {on}"),
+        LookupKind::Semi => format!("SELECT * FROM s LEFT SEMI JOIN t ON {on}"),
+        LookupKind::Anti => format!("SELECT * FROM s LEFT ANTI JOIN t ON {on}"),
+        LookupKind::NullAwareAnti => "SELECT * FROM s WHERE k NOT IN (SELECT k FROM t)".to_owned(),
+        LookupKind::Mark => format!(
+            "SELECT *, true FROM s LEFT SEMI JOIN t ON {on} UNION ALL
+             SELECT *, false FROM s LEFT ANTI JOIN t ON {on}"
+        ),
+    }
+}
+
 /// The table's old rows leave, the new ones come.
 fn replaced(old: &[Row], new: &[Row]) -> Delta {
     let rows: Vec<Row> = old.iter().chain(new).copied().collect();
@@ -79,20 +125,20 @@ proptest! {
     #[test]
     fn each_epoch_is_the_batch_join_with_the_table_it_saw(
         epochs in prop::collection::vec((rows(8), prop::option::of(rows(8)), fates()), 1..6),
-        kind in prop_oneof![Just(LookupKind::Inner), Just(LookupKind::Left)],
+        kind in prop::sample::select(KINDS.to_vec()),
         nulls in nulls(),
         residual in any::<bool>(),
+        keyless in prop::bool::weighted(0.3),
     ) {
-        let spec = spec(kind, nulls, residual.then(|| condition(Compare::Lt)));
+        let not_in = kind == LookupKind::NullAwareAnti;
+        let (residual, keyless) = (residual && !not_in, keyless && !not_in);
+        let spec = spec_of(kind, nulls, keyless, residual.then(|| condition(Compare::Lt)));
         let mut operator = Restarted::new(&spec);
         let mut table: Vec<Row> = Vec::new();
-        let join = if kind == LookupKind::Left { "LEFT JOIN" } else { "JOIN" };
         let equal =
             if nulls == NullEquality::NullEqualsNull { "IS NOT DISTINCT FROM" } else { "=" };
-        let residual = if residual { "AND s.v < t.v" } else { "" };
-        let sql = format!(
-            "SELECT s.k, t.v, s.v FROM s {join} t ON (s.k {equal} t.k) {residual}"
-        );
+        let equal = if keyless { "true".to_owned() } else { format!("(s.k {equal} t.k)") };
+        let sql = sql_of(kind, &format!("{equal} {}", if residual { "AND s.v < t.v" } else { "" }));
         for (stream, reload, fate) in epochs {
             let mut reloads = Vec::new();
             if let Some(new) = reload {

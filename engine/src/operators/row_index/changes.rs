@@ -223,6 +223,35 @@ impl RowIndex {
         changes.forget(row);
     }
 
+    /// Rebuilds an index that only adds with the rows that `alive` is true for. Returns the new number
+    /// of each row.
+    pub(in crate::operators) fn retain(&mut self, alive: &[bool]) -> Result<Vec<u32>> {
+        let mut next = 0..;
+        let number = |alive: &bool| if *alive { next.next().unwrap_or(NONE) } else { NONE };
+        let renumbered: Vec<u32> = alive.iter().map(number).collect();
+        let saved = alive[..self.saved as usize].iter().filter(|alive| **alive).count();
+        let segments = std::mem::take(&mut self.segments);
+        self.heads = HashTable::new();
+        self.older = Vec::new();
+        let matched = self.matched.as_mut().map(std::mem::take);
+        for Segment { first, batch, .. } in segments {
+            let numbers = first as usize..first as usize + batch.num_rows();
+            let keep: BooleanArray =
+                alive[numbers.clone()].iter().map(|alive| Some(*alive)).collect();
+            if keep.true_count() == 0 {
+                continue;
+            }
+            let hashes = hash_columns(&batch, &self.keys)?;
+            let matched = matched.as_ref().map(|matched| matched[numbers].to_vec().into());
+            let rows = KeyedRows { batch, weights: None, hashes, unmatched: None, matched };
+            let rows = rows.filtered(&keep)?;
+            self.rows_copied += rows.len() as u64;
+            self.append(&rows)?;
+        }
+        self.saved = u32::try_from(saved).unwrap_or(NONE);
+        Ok(renumbered)
+    }
+
     /// Rebuilds the index without its dead rows once they are half of it.
     pub(super) fn reclaim(&mut self) -> Result<()> {
         let Some(changes) = &mut self.changes else { return Ok(()) };

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, UInt32Array, make_comparator,
+    Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, RecordBatchOptions,
+    UInt32Array, make_comparator,
 };
 use arrow::compute::kernels::cmp::{eq, not_distinct};
 use arrow::compute::{
@@ -56,6 +57,17 @@ impl KeyedRows {
     /// Without the rows that match nothing.
     pub(in crate::operators) fn matchable(self) -> Result<Self> {
         Ok(self.only_matchable()?.unwrap_or(self))
+    }
+
+    /// The same rows with other columns; the keys are the same.
+    pub(in crate::operators) fn with_batch(&self, batch: RecordBatch) -> Self {
+        Self {
+            batch,
+            weights: self.weights.clone(),
+            hashes: self.hashes.clone(),
+            unmatched: self.unmatched.clone(),
+            matched: self.matched.clone(),
+        }
     }
 
     /// The same rows with these weights.
@@ -188,7 +200,7 @@ pub(super) fn compact(batch: &RecordBatch) -> Result<RecordBatch> {
         .iter()
         .map(|column| column.to_data().get_slice_memory_size().unwrap_or(0))
         .sum();
-    let batch = if held > 2 * used + 1024 {
+    let batch = if held > 2 * used + 1024 && batch.num_columns() > 0 {
         let all = UInt32Array::from_iter_values((0_u32..).take(batch.num_rows()));
         take_record_batch(batch, &all)?
     } else {
@@ -201,5 +213,6 @@ pub(super) fn compact(batch: &RecordBatch) -> Result<RecordBatch> {
             _ => ArrayRef::clone(column),
         }
     });
-    Ok(RecordBatch::try_new(batch.schema(), columns.collect())?)
+    let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+    Ok(RecordBatch::try_new_with_options(batch.schema(), columns.collect(), &options)?)
 }

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{AsArray, BooleanArray, Int64Array, RecordBatch};
+use arrow::array::{AsArray, BooleanArray, Int64Array, RecordBatch, RecordBatchOptions};
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::{DataType, Field, Int64Type, Schema};
 
@@ -72,7 +72,9 @@ impl RowIndex {
         let weights = rows.column(columns).as_primitive_opt::<Int64Type>();
         let weights = Some(weights.ok_or_else(not_ours)?.clone());
         let columns = rows.columns()[..columns].to_vec();
-        let batch = RecordBatch::try_new(Arc::clone(&self.schema), columns)?;
+        let options = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
+        let schema = Arc::clone(&self.schema);
+        let batch = RecordBatch::try_new_with_options(schema, columns, &options)?;
         self.keyed(Delta { batch, weights })
     }
 

@@ -21,13 +21,8 @@ use crate::plan::errors::from_datafusion;
 impl Translator<'_> {
     pub(super) fn aggregate(&mut self, aggregate: &Aggregate) -> Result<NodeId, SqlError> {
         let input = self.plan(&aggregate.input)?;
-        if self.is_table(input) {
-            return Err(SqlError::new("the query aggregates tables alone")
-                .with_hint("ask once instead: SELECT without STREAM"));
-        }
-        if aggregate.group_expr.iter().any(|expr| matches!(expr, Expr::GroupingSet(_))) {
-            return Err(SqlError::new("GROUPING SETS, ROLLUP and CUBE cannot run continuously")
-                .with_hint("write one GROUP BY per set and UNION ALL them"));
+        if let [Expr::GroupingSet(sets)] = aggregate.group_expr.as_slice() {
+            return self.grouping_sets(aggregate, input, sets);
         }
         let mut columns = Columns::over(aggregate.input.schema());
         // A key given twice is two columns of the output, so keys are kept apart by their number.
@@ -36,10 +31,24 @@ impl Translator<'_> {
             aggregate.aggr_expr.iter().map(|call| replace(call, &mut columns)).collect();
         let schema = columns.schema()?;
         let projected = self.project(input, columns.physical()?, &schema);
-        let (aggregates, filters) = calls_over(&schema, &calls)?;
         let output = Arc::new(aggregate.schema.as_arrow().clone());
-        let input_updating = self.dataflow.node(projected).updating;
-        let timed = self.timed(projected);
+        self.aggregated(&output, projected, keys, &calls)
+    }
+
+    /// The operator that computes `calls` per group of `keys`, over columns of the node `input`; what it
+    /// gives are the keys, then the results.
+    pub(super) fn aggregated(
+        &mut self,
+        output: &SchemaRef,
+        input: NodeId,
+        keys: Vec<usize>,
+        calls: &[Expr],
+    ) -> Result<NodeId, SqlError> {
+        let schema = Arc::clone(&self.dataflow.node(input).schema);
+        let (aggregates, filters) = calls_over(&schema, calls)?;
+        let output = Arc::clone(output);
+        let input_updating = self.dataflow.node(input).updating;
+        let timed = self.timed(input);
         let time_key = keys.iter().position(|key| timed.get(*key).is_some());
         let Some(time_key) = time_key.filter(|_| !input_updating) else {
             let spec = UpdatingAggregateSpec {
@@ -51,7 +60,7 @@ impl Translator<'_> {
                 input_updating,
             };
             let updating = !spec.is_append_only();
-            return Ok(self.operator(output, updating, vec![projected], spec));
+            return Ok(self.operator(output, updating, vec![input], spec));
         };
         let named = keys.iter().zip(output.fields());
         let spec = WindowAggregateSpec {
@@ -63,7 +72,7 @@ impl Translator<'_> {
             schema: Arc::clone(&output),
             time_input: keys[time_key],
         };
-        Ok(self.operator(output, false, vec![projected], spec))
+        Ok(self.operator(output, false, vec![input], spec))
     }
 }
 
@@ -84,7 +93,8 @@ fn calls_over(schema: &SchemaRef, calls: &[Expr]) -> Result<Calls, SqlError> {
     Ok((aggregates, filters))
 }
 
-fn replace(call: &Expr, columns: &mut Columns<'_>) -> Expr {
+/// An aggregate over the columns of a projection.
+pub(super) fn replace(call: &Expr, columns: &mut Columns<'_>) -> Expr {
     match call {
         Expr::Alias(alias) => replace(&alias.expr, columns).alias(alias.name.clone()),
         Expr::AggregateFunction(AggregateFunction { func, params }) => {

@@ -1,4 +1,5 @@
-//! Joins: two streams, both kept; or a stream and a table, which is looked up.
+//! Joins: two streams, both kept, or as long as their times lie close together; or a stream and a table,
+//! which is looked up.
 
 use std::sync::Arc;
 
@@ -8,42 +9,83 @@ use datafusion::logical_expr::{Expr, Join, LogicalPlan};
 use datafusion::physical_plan::joins::utils::JoinFilter;
 use millstream_engine::dataflow::NodeId;
 use millstream_engine::operators::hash_join::{HashJoinSpec, Side};
+use millstream_engine::operators::interval_join::{IntervalJoinSpec, IntervalSide};
 use millstream_engine::operators::lookup_join::{LookupJoinSpec, LookupKind};
 
 use super::columns::Columns;
+use super::interval::{Interval, interval_of, same_time};
+use super::temporal::as_of;
 use super::{Translator, physical};
 use crate::error::SqlError;
 use crate::plan::errors::from_datafusion;
 
 /// One side of a join: its node and which of the node's columns are the keys.
-struct Half {
-    node: NodeId,
-    keys: Vec<usize>,
+pub(super) struct Half {
+    pub(super) node: NodeId,
+    pub(super) keys: Vec<usize>,
     /// The columns the join passes on; the node may have more, for its keys.
     width: usize,
 }
 
 impl Translator<'_> {
     pub(super) fn join(&mut self, join: &Join) -> Result<NodeId, SqlError> {
-        if join.on.is_empty() {
-            return Err(SqlError::new("a join needs an equality between its sides")
-                .with_hint("add ON a.key = b.key; further conditions may follow it with AND"));
-        }
+        let times = as_of(join);
+        let join = times.as_ref().map_or(join, |(_, join)| join);
         let left = self.half(&join.left, join.on.iter().map(|(left, _)| left))?;
         let right = self.half(&join.right, join.on.iter().map(|(_, right)| right))?;
-        match (self.is_table(left.node), self.is_table(right.node), join.join_type) {
-            (false, false, _) => self.stream_join(join, left, right),
-            (false, true, JoinType::Inner) => self.lookup(join, left, right, LookupKind::Inner),
-            (false, true, JoinType::Left) => self.lookup(join, left, right, LookupKind::Left),
-            (true, false, JoinType::Inner) => self.lookup(join, left, right, LookupKind::Inner),
-            (true, false, JoinType::Right) => self.lookup(join, left, right, LookupKind::Left),
-            (true, true, _) => Err(SqlError::new("the query joins tables alone")
-                .with_hint("ask once instead: SELECT without STREAM")),
-            (_, _, other) => {
-                Err(SqlError::new(format!("{other} JOIN cannot run continuously here"))
-                    .with_hint("a stream joins a table by JOIN or LEFT JOIN"))
-            }
+        if let Some((times, join)) = &times {
+            return self.temporal_join(join, times, [&left, &right]);
         }
+        let of_stream = match (self.is_table(left.node), self.is_table(right.node)) {
+            (false, true) => Some(Side::Left),
+            (true, false) => Some(Side::Right),
+            _ => None,
+        };
+        let node = |side| if side == Side::Left { left.node } else { right.node };
+        let kind = of_stream
+            // What a stream took back would have to be looked up in the table as it was.
+            .filter(|side| !self.dataflow.node(node(*side)).updating)
+            .and_then(|side| lookup_kind(join, side));
+        if let Some(kind) = kind {
+            return self.lookup(join, left, right, kind);
+        }
+        let both = [left.node, right.node];
+        let only_grow = both.iter().all(|id| !self.dataflow.node(*id).updating);
+        let timed = both.map(|node| self.timed(node));
+        match interval_of(join, [&timed[0], &timed[1]]).filter(|_| only_grow) {
+            Some(interval) => self.interval_join(join, [&left, &right], interval),
+            None => self.stream_join(join, left, right),
+        }
+    }
+
+    /// Joins rows whose times lie close together, which need not be kept for ever.
+    fn interval_join(
+        &mut self,
+        join: &Join,
+        [left, right]: [&Half; 2],
+        interval: Interval,
+    ) -> Result<NodeId, SqlError> {
+        let schema = Arc::new(join.schema.as_arrow().clone());
+        let residual = join.filter.as_ref().map(|filter| residual(filter, join, false));
+        let output = output_of(join, left, right);
+        let side = |half: &Half, plan: &LogicalPlan, time: usize| IntervalSide {
+            schema: Arc::clone(&self.dataflow.node(half.node).schema),
+            keys: half.keys.clone(),
+            time,
+            same_time: same_time(plan, time, &self.timed(half.node)),
+        };
+        let spec = IntervalJoinSpec {
+            join_type: join.join_type,
+            left: side(left, &join.left, interval.left),
+            right: side(right, &join.right, interval.right),
+            null_equals_null: join.null_equality == NullEquality::NullEqualsNull,
+            residual: residual.transpose()?,
+            lowest: interval.lowest,
+            highest: interval.highest,
+            output,
+            schema: Arc::clone(&schema),
+        };
+        Ok(self.operator(schema, false, vec![left.node, right.node], spec))
     }
 
     /// One side, with its keys as columns: those it has not got come last.
@@ -73,15 +115,7 @@ impl Translator<'_> {
         let updating = [left.node, right.node].iter().any(|id| self.dataflow.node(*id).updating);
         let schema = Arc::new(join.schema.as_arrow().clone());
         let residual = join.filter.as_ref().map(|filter| residual(filter, join, false));
-        let (from_left, from_right) = match join.join_type {
-            JoinType::LeftSemi | JoinType::LeftAnti | JoinType::LeftMark => (left.width, 0),
-            JoinType::RightSemi | JoinType::RightAnti | JoinType::RightMark => (0, right.width),
-            JoinType::Inner | JoinType::Left | JoinType::Right | JoinType::Full => {
-                (left.width, right.width)
-            }
-        };
-        let from_left = (0..from_left).map(|column| (Side::Left, column));
-        let from_right = (0..from_right).map(|column| (Side::Right, column));
+        let output = output_of(join, &left, &right);
         let spec = HashJoinSpec {
             join_type: join.join_type,
             null_aware: join.null_aware,
@@ -89,7 +123,7 @@ impl Translator<'_> {
             right_keys: right.keys,
             null_equals_null: join.null_equality == NullEquality::NullEqualsNull,
             residual: residual.transpose()?,
-            output: from_left.chain(from_right).collect(),
+            output,
             left_schema: Arc::clone(&self.dataflow.node(left.node).schema),
             right_schema: Arc::clone(&self.dataflow.node(right.node).schema),
             schema: Arc::clone(&schema),
@@ -112,7 +146,9 @@ impl Translator<'_> {
         let sides = if swapped { (Side::Right, Side::Left) } else { (Side::Left, Side::Right) };
         let from_left = (0..left.width).map(|column| (sides.0, column));
         let from_right = (0..right.width).map(|column| (sides.1, column));
-        let output = from_left.chain(from_right).collect();
+        let pairs_come_out = matches!(kind, LookupKind::Inner | LookupKind::Left);
+        let comes_out = |from: &(Side, usize)| pairs_come_out || from.0 == Side::Left;
+        let output = from_left.chain(from_right).filter(comes_out).collect();
         let (stream, table) = if swapped { (right, left) } else { (left, right) };
         let schema = Arc::new(join.schema.as_arrow().clone());
         let updating = self.dataflow.node(stream.node).updating;
@@ -131,9 +167,46 @@ impl Translator<'_> {
     }
 }
 
+/// Where the columns of a join come from.
+pub(super) fn output_of(join: &Join, left: &Half, right: &Half) -> Vec<(Side, usize)> {
+    let (from_left, from_right) = match join.join_type {
+        JoinType::LeftSemi | JoinType::LeftAnti | JoinType::LeftMark => (left.width, 0),
+        JoinType::RightSemi | JoinType::RightAnti | JoinType::RightMark => (0, right.width),
+        JoinType::Inner | JoinType::Left | JoinType::Right | JoinType::Full => {
+            (left.width, right.width)
+        }
+    };
+    let from_left = (0..from_left).map(|column| (Side::Left, column));
+    let from_right = (0..from_right).map(|column| (Side::Right, column));
+    from_left.chain(from_right).collect()
+}
+
+/// How the rows of a stream, which is that side of a join, are looked up in a table. `None` where rows
+/// of the table come out by themselves: those come and go with the rows of the stream.
+fn lookup_kind(join: &Join, stream: Side) -> Option<LookupKind> {
+    if join.null_aware && (join.filter.is_some() || join.on.len() != 1) {
+        return None;
+    }
+    match (join.join_type, stream) {
+        (JoinType::Inner, _) => Some(LookupKind::Inner),
+        (JoinType::Left, Side::Left) | (JoinType::Right, Side::Right) => Some(LookupKind::Left),
+        (JoinType::LeftSemi, Side::Left) | (JoinType::RightSemi, Side::Right) => {
+            Some(LookupKind::Semi)
+        }
+        (JoinType::LeftAnti, Side::Left) if join.null_aware => Some(LookupKind::NullAwareAnti),
+        (JoinType::LeftAnti, Side::Left) | (JoinType::RightAnti, Side::Right) => {
+            Some(LookupKind::Anti)
+        }
+        (JoinType::LeftMark, Side::Left) | (JoinType::RightMark, Side::Right) => {
+            Some(LookupKind::Mark)
+        }
+        _ => None,
+    }
+}
+
 /// The part of `ON` that is no equality, over the columns it reads of both sides; `swapped` says that
 /// the operator's left input is the query's right one.
-fn residual(filter: &Expr, join: &Join, swapped: bool) -> Result<JoinFilter, SqlError> {
+pub(super) fn residual(filter: &Expr, join: &Join, swapped: bool) -> Result<JoinFilter, SqlError> {
     let read = filter.column_refs();
     let of_side = |schema: &DFSchema| -> Vec<usize> {
         let mut columns: Vec<usize> =

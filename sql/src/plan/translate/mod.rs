@@ -5,7 +5,12 @@
 
 mod aggregate;
 mod columns;
+mod constant;
+mod grouping;
+mod interval;
 mod join;
+mod temporal;
+mod unnest;
 mod window;
 
 use std::collections::HashMap;
@@ -196,6 +201,9 @@ impl<'a> Translator<'a> {
             LogicalPlan::Aggregate(aggregate) => self.aggregate(aggregate)?,
             LogicalPlan::Join(join) => self.join(join)?,
             LogicalPlan::Window(window) => self.window(window)?,
+            LogicalPlan::Unnest(unnest) => self.unnest(unnest)?,
+            LogicalPlan::Values(values) => self.values(values)?,
+            LogicalPlan::EmptyRelation(empty) => self.empty(empty)?,
             other => return Err(refuse(other)),
         };
         self.shared.insert(plan.clone(), node);
@@ -322,10 +330,6 @@ fn refuse(plan: &LogicalPlan) -> SqlError {
             .with_hint(
                 "GROUP BY the columns and a window such as STEP(s.ROWTIME BY INTERVAL '1' MINUTE)",
             ),
-        LogicalPlan::Values(_) | LogicalPlan::EmptyRelation(_) => {
-            SqlError::new("the query reads no stream")
-                .with_hint("name a stream in FROM, or ask once: SELECT without STREAM")
-        }
         other => SqlError::new(format!("{} cannot run continuously", other.display()))
             .with_hint("ask once instead: SELECT without STREAM"),
     }

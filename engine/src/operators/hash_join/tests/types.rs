@@ -1,7 +1,7 @@
 //! Every join type over random changelogs, after every epoch, against DataFusion's batch join.
 
 use datafusion::datasource::MemTable;
-use datafusion::logical_expr::{Expr, col};
+use datafusion::logical_expr::{Expr, col, lit};
 use datafusion::prelude::SessionContext;
 
 use super::*;
@@ -21,17 +21,25 @@ const TYPES: [JoinType; 10] = [
 
 /// A join to try.
 #[derive(Debug, Clone, Copy)]
+#[expect(clippy::struct_excessive_bools, reason = "every combination of them is tried")]
 struct Case {
     join: JoinType,
     nulls: NullEquality,
+    keyless: bool,
     residual: bool,
     updating: bool,
 }
 
 fn cases_of_types() -> impl Strategy<Value = Case> {
     let types = prop::sample::select(TYPES.to_vec());
-    (types, nulls(), any::<bool>(), prop::bool::weighted(0.7))
-        .prop_map(|(join, nulls, residual, updating)| Case { join, nulls, residual, updating })
+    let flags = (prop::bool::weighted(0.3), any::<bool>(), prop::bool::weighted(0.7));
+    (types, nulls(), flags).prop_map(|(join, nulls, (keyless, residual, updating))| Case {
+        join,
+        nulls,
+        keyless,
+        residual,
+        updating,
+    })
 }
 
 fn is_of_one_side(join: JoinType) -> Option<Side> {
@@ -48,7 +56,10 @@ fn is_mark(join: JoinType) -> bool {
 
 fn spec_of(case: Case) -> HashJoinSpec {
     let residual = case.residual.then(|| condition(Compare::Lt));
-    let inner = spec(case.nulls, residual, case.updating);
+    let mut inner = spec(case.nulls, residual, case.updating);
+    if case.keyless {
+        inner = HashJoinSpec { left_keys: vec![], right_keys: vec![], ..inner };
+    }
     let Some(side) = is_of_one_side(case.join) else {
         let of = |side: Side| (0..3).map(move |column| (side, column));
         let fields = [side_schema(), side_schema()].map(|s| s.fields().to_vec());
@@ -84,6 +95,9 @@ fn answer(case: Case, left: &[Row], right: &[Row]) -> Multiset {
         }
     };
     let mut on = vec![equal("k"), equal("n")];
+    if case.keyless {
+        on = vec![lit(true)];
+    }
     if case.residual {
         on.push(col("l.v").lt(col("r.v")));
     }
@@ -194,7 +208,7 @@ fn not_in(updating: bool) -> HashJoinSpec {
         null_aware: true,
         left_keys: vec![0],
         right_keys: vec![0],
-        ..spec_of(Case { join, nulls, residual: false, updating })
+        ..spec_of(Case { join, nulls, keyless: false, residual: false, updating })
     }
 }
 
@@ -228,7 +242,7 @@ fn counts_survive_the_reclaiming_of_dead_rows() {
     let row = |e: i64, i: i64| (Some(u8::from(i % 3 == 0)), Some(i % 25), (e * 7 + i) % 90);
     for join in [JoinType::Full, JoinType::LeftSemi, JoinType::RightAnti, JoinType::LeftMark] {
         let nulls = NullEquality::NullEqualsNothing;
-        let case = Case { join, nulls, residual: true, updating: true };
+        let case = Case { join, nulls, keyless: false, residual: true, updating: true };
         let spec = spec_of(case);
         let mut operator = Restarted::new(&spec);
         let mut seen = Multiset::new();
@@ -256,7 +270,7 @@ fn counts_survive_the_reclaiming_of_dead_rows() {
 
 fn plain(join: JoinType, updating: bool) -> HashJoinSpec {
     let nulls = NullEquality::NullEqualsNothing;
-    spec_of(Case { join, nulls, residual: false, updating })
+    spec_of(Case { join, nulls, keyless: false, residual: false, updating })
 }
 
 #[test]
