@@ -143,6 +143,8 @@ impl Versions {
             let history = &mut history[*key as usize];
             let later = history.partition_point(|(time, _)| *time <= bound);
             *forgotten += history.drain(..later.saturating_sub(1)).len();
+            // The room for what has gone is given back; what is to come needs some.
+            history.shrink_to(4 * history.len());
             history.len() > 1
         });
         self.reclaim()
