@@ -19,6 +19,7 @@ macro_rules! scripts {
 scripts! {
     error_stream: "errors/error_stream.slt",
     error_texts: "errors/texts.slt",
+    join_by_time: "join/by_time.slt",
     join_of_a_stream_with_a_table: "join/table.slt",
     join_of_two_streams: "join/two_streams.slt",
     pumps_in_a_chain: "select/chain.slt",

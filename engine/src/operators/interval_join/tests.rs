@@ -194,7 +194,7 @@ impl Feed {
 }
 
 proptest! {
-    #![proptest_config(cases(200))]
+    #![proptest_config(cases(100))]
     #[test]
     fn each_type_is_the_batch_join_in_the_end(
         join in prop::sample::select(TYPES.to_vec()),
