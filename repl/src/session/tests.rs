@@ -364,7 +364,7 @@ async fn a_snapshot_sink_holds_the_result_of_the_batch_query_in_its_order() {
         let beside = "CREATE SINK beside WITH (connector = 'file', path = 'out', format = 'csv')
             AS SELECT STREAM n FROM numbers;";
         bench.run(&format!("{NUMBERS}{sink}{beside}")).await.unwrap();
-        let written = bench.answer("SELECT * FROM top;").await;
+        let written = bench.answer("SELECT word, c FROM top;").await;
         let batch = bench.answer(&format!("{};", query.replace("STREAM ", ""))).await;
         assert_eq!(written, ["WORD,C", "a,3", "b,1", "c,1"]);
         assert_eq!(written, batch);
@@ -452,7 +452,7 @@ async fn views_of_a_running_job_are_read_at_one_epoch() {
     for round in 0..40 {
         append(&path, &format!("{round},a\n{round},b\n"));
         let answer = bench.answer(same).await;
-        assert!(answer == ["SAME", "true"] || answer == ["SAME", ""], "{answer:?}");
+        assert!(answer == ["SAME", "true"] || answer == ["SAME", "\"\""], "{answer:?}");
     }
     bench.answers("SELECT c FROM total;", &["C", "80"]).await;
     bench.answers("SELECT word, c FROM by_word ORDER BY word;", &["WORD,C", "a,40", "b,40"]).await;
@@ -559,7 +559,7 @@ async fn a_result_that_changes_is_redrawn_on_a_terminal_and_printed_as_changes_e
     assert!(!last.contains("_op"), "{last}");
     bench.session.console_mut().changes = Changes::Printed;
     let changes = bench.answer(query).await;
-    assert!(changes[0].starts_with(" _op | WORD"), "{changes:?}");
+    assert!(changes[0].starts_with(" _op ") && changes[0].contains("| WORD"), "{changes:?}");
     bench.session.console_mut().changes = Changes::Drawn;
     bench.session.console_mut().format = Format::Csv;
     assert_eq!(bench.answer(query).await[0], "_op,WORD,C");

@@ -207,8 +207,8 @@ async fn what_cannot_be_written_is_said_at_once() {
         "every column is a partition column: the files would be empty"
     );
     assert_eq!(
-        open(&[out, ("mode", "snapshot")], &["A"]).await,
-        "mode = 'snapshot' is not available for files yet"
+        open(&[out, ("mode", "snapshot"), ("file_size", "1MB")], &["A"]).await,
+        "option 'file_size' has no meaning with mode = 'snapshot'"
     );
     assert!(!folder.path().join("out").exists());
 }
