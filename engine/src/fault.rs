@@ -93,7 +93,10 @@ pub fn error_stream_batch(rows: &[BadRow], now_ms: i64) -> Result<RecordBatch> {
     };
     let time: ArrayRef = Arc::new(TimestampMillisecondArray::from(vec![now_ms; rows.len()]));
     let level = |r: &BadRow| Some(if r.reason == Reason::Late { "WARN" } else { "ERROR" }.into());
-    let from_pump = |r: &BadRow| r.reason == Reason::Expression;
+    // A row that is late in a pump has come through a source, which is no longer known.
+    let from_pump = |r: &BadRow| {
+        r.reason == Reason::Expression || (r.reason == Reason::Late && r.partition.is_empty())
+    };
     let columns: Vec<ArrayRef> = vec![
         Arc::clone(&time),
         text(&level),

@@ -20,6 +20,10 @@ use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr};
 use crate::error::{Error, Result};
 use crate::watermark::{Watermark, Watermarks};
 
+/// The function of the time of a row of an outer join: never earlier than its first argument, whatever
+/// the other side's row is.
+const JOINED_AT: &str = "__joined_at";
+
 /// The columns `expr` reads, if it is non-decreasing in each of them and reads at least one; in
 /// ascending order, each once.
 pub fn monotonic_columns(expr: &Arc<dyn PhysicalExpr>) -> Option<Vec<usize>> {
@@ -112,6 +116,12 @@ pub fn watermark_of(
     schema: &Schema,
     watermarks: &Watermarks,
 ) -> Result<Option<Watermark>> {
+    let function = (expr.as_ref() as &dyn std::any::Any).downcast_ref::<ScalarFunctionExpr>();
+    if let Some(function) = function.filter(|function| function.name() == JOINED_AT)
+        && let Some(time) = function.args().first()
+    {
+        return watermark_of(time, schema, watermarks);
+    }
     let Some(columns) = monotonic_columns(expr) else { return Ok(None) };
     let mut bounds = Vec::with_capacity(columns.len());
     let mut combined = None;

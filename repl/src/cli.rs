@@ -61,6 +61,12 @@ pub enum Command {
     Sql(SqlArgs),
     /// Show how an application would run: operators, what they keep, and what frees it
     Explain(ExplainArgs),
+    /// Look at records and print the CREATE STREAM statement for them
+    #[command(after_help = DISCOVER_HELP)]
+    Discover(DiscoverArgs),
+    /// Turn an application of Kinesis Data Analytics into a script
+    #[command(after_help = IMPORT_HELP)]
+    Import(ImportArgs),
     /// Start a local Kinesis endpoint for development
     #[cfg(feature = "embedded-kinesis")]
     #[command(after_help = KINESIS_HELP)]
@@ -120,7 +126,7 @@ Examples:
 /// `millstream run`.
 #[derive(Debug, Args)]
 pub struct RunArgs {
-    /// Files of SQL statements; - is standard input
+    /// Files of SQL statements, or descriptions of applications (JSON); - is standard input
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<PathBuf>,
     /// How SELECT statements print their rows
@@ -150,6 +156,42 @@ pub struct SqlArgs {
     /// Settings and limits
     #[command(flatten)]
     pub job: JobArgs,
+}
+
+const DISCOVER_HELP: &str = "\
+Examples:
+  millstream discover kinesis://bg-jobs
+  millstream discover data/jobs.json --name JOBS";
+
+/// `millstream discover`.
+#[derive(Debug, Args)]
+pub struct DiscoverArgs {
+    /// A stream as `kinesis://NAME`, or a file of JSON or CSV
+    #[arg(value_name = "SOURCE")]
+    pub source: String,
+    /// The name of the stream to declare
+    #[arg(long, default_value = "SOURCE_SQL_STREAM_001", value_name = "NAME")]
+    pub name: String,
+}
+
+const IMPORT_HELP: &str = "\
+The file is what one of these prints:
+  aws kinesisanalyticsv2 describe-application --application-name NAME > application.json
+  aws kinesisanalytics describe-application --application-name NAME > application.json
+
+The SQL code is not touched. What the script cannot take over (functions, roles, destinations) is listed
+on standard error, and in the script above the statement it is about. `millstream run application.json`
+does it in one step.";
+
+/// `millstream import`.
+#[derive(Debug, Args)]
+pub struct ImportArgs {
+    /// The description of the application, JSON; - is standard input
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// Where to write the script [default: standard output]
+    #[arg(long, short, value_name = "FILE")]
+    pub output: Option<PathBuf>,
 }
 
 /// `millstream explain`.

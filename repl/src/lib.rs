@@ -14,7 +14,9 @@
 pub mod bench;
 pub mod cli;
 pub mod commands;
+pub mod discover;
 pub mod failure;
+pub mod import;
 pub mod interrupt;
 pub mod output;
 pub mod progress;

@@ -30,6 +30,8 @@ fn dispatch(line: CommandLine) -> Result<(), Failure> {
         Some(Command::Run(args)) => commands::run(&args),
         Some(Command::Sql(args)) => commands::sql(&args),
         Some(Command::Bench(args)) => bench::bench(&args),
+        Some(Command::Discover(args)) => commands::discover(&args),
+        Some(Command::Import(args)) => commands::import(&args),
         Some(Command::Explain(args)) => commands::explain(&args),
         #[cfg(feature = "embedded-kinesis")]
         Some(Command::Kinesis(args)) => commands::kinesis(&args),

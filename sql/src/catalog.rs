@@ -11,7 +11,7 @@ pub use millstream_engine::fault::ERROR_STREAM;
 use crate::error::SqlError;
 use crate::spelling::did_you_mean;
 use crate::stack::with_room;
-use crate::statement::{Create, Name, Pump, Query, SinkInput, Statement, StatementKind};
+use crate::statement::{Create, Function, Name, Pump, Query, SinkInput, Statement, StatementKind};
 use crate::tokens::Folding;
 
 /// The setting that says how unquoted identifiers are folded.
@@ -71,6 +71,8 @@ pub struct Catalog {
     pub views: BTreeMap<String, Query>,
     /// Pumps.
     pub pumps: BTreeMap<String, Pump>,
+    /// Functions, by name; of each name, one per number of parameters.
+    pub functions: BTreeMap<String, Vec<Function>>,
     /// Sinks with what they write.
     pub sinks: BTreeMap<String, (RelationDef, SinkInput)>,
     /// Settings by name, lower case.
@@ -85,10 +87,12 @@ enum Kind {
     View,
     Pump,
     Sink,
+    Function,
 }
 
 impl Kind {
-    const ALL: [Self; 5] = [Self::Stream, Self::Table, Self::View, Self::Pump, Self::Sink];
+    const ALL: [Self; 6] =
+        [Self::Stream, Self::Table, Self::View, Self::Pump, Self::Sink, Self::Function];
 
     fn word(self) -> &'static str {
         match self {
@@ -97,6 +101,7 @@ impl Kind {
             Self::View => "view",
             Self::Pump => "pump",
             Self::Sink => "sink",
+            Self::Function => "function",
         }
     }
 
@@ -130,7 +135,8 @@ impl Catalog {
             StatementKind::Set { key, value } => check_setting(key, value).map(|()| {
                 self.settings.insert(key.clone(), value.to_lowercase());
             }),
-            StatementKind::SwitchPump { name, start } => self.switch_pump(name, *start),
+            StatementKind::SwitchPump { names, start } => self.switch_pumps(names, *start),
+            StatementKind::CreateFunction(function) => self.create_function(function),
             StatementKind::Query(_)
             | StatementKind::Explain { .. }
             | StatementKind::Describe(_)
@@ -166,6 +172,7 @@ impl Catalog {
             Kind::View => self.views.keys().map(String::as_str).collect(),
             Kind::Pump => self.pumps.keys().map(String::as_str).collect(),
             Kind::Sink => self.sinks.keys().map(String::as_str).collect(),
+            Kind::Function => self.functions.keys().map(String::as_str).collect(),
         }
     }
 
@@ -246,12 +253,36 @@ impl Catalog {
         Ok(())
     }
 
-    fn switch_pump(&mut self, name: &Name, start: bool) -> Result<(), SqlError> {
-        if let Some(pump) = self.pumps.get_mut(&name.value) {
-            pump.started = start;
-            return Ok(());
+    fn create_function(&mut self, function: &Function) -> Result<(), SqlError> {
+        let overloads = self.functions.entry(function.name.value.clone()).or_default();
+        let count = function.parameters.len();
+        let same = overloads.iter().position(|known| known.parameters.len() == count);
+        match same {
+            Some(at) if function.or_replace => overloads[at] = function.clone(),
+            Some(_) => {
+                let name = &function.name;
+                return Err(SqlError::at(
+                    name.span,
+                    format!("there is a function {} of {count} parameters", name.value),
+                )
+                .with_hint("CREATE OR REPLACE FUNCTION replaces it"));
+            }
+            None => overloads.push(function.clone()),
         }
-        Err(self.missing(Kind::Pump, name))
+        Ok(())
+    }
+
+    fn switch_pumps(&mut self, names: &[Name], start: bool) -> Result<(), SqlError> {
+        for name in names {
+            if name.value == "*" {
+                self.pumps.values_mut().for_each(|pump| pump.started = start);
+            } else if let Some(pump) = self.pumps.get_mut(&name.value) {
+                pump.started = start;
+            } else {
+                return Err(self.missing(Kind::Pump, name));
+            }
+        }
+        Ok(())
     }
 
     fn drop_object(&mut self, object: &str, if_exists: bool, name: &Name) -> Result<(), SqlError> {
@@ -274,6 +305,7 @@ impl Catalog {
             Kind::View => drop(self.views.remove(&name.value)),
             Kind::Pump => drop(self.pumps.remove(&name.value)),
             Kind::Sink => drop(self.sinks.remove(&name.value)),
+            Kind::Function => drop(self.functions.remove(&name.value)),
         }
         Ok(())
     }

@@ -334,9 +334,11 @@ fn the_other_statements() {
         ("SHOW pumps", "Show(\"PUMPS\")"),
         ("DESC a", "Describe(A)"),
         ("DESCRIBE a;", "Describe(A)"),
-        ("START PUMP p", "SwitchPump { name: P, start: true }"),
-        ("STOP PUMP p", "SwitchPump { name: P, start: false }"),
-        ("ALTER PUMP p STOP", "SwitchPump { name: P, start: false }"),
+        ("START PUMP p", "SwitchPump { names: P, start: true }"),
+        ("STOP PUMP p", "SwitchPump { names: P, start: false }"),
+        ("ALTER PUMP p STOP", "SwitchPump { names: P, start: false }"),
+        ("ALTER PUMP s.p, q START", "SwitchPump { names: P, Q, start: true }"),
+        ("ALTER PUMP s.* STOP", "SwitchPump { names: *, start: false }"),
         ("SET unbounded_state = 'allow'", "Set { key: \"unbounded_state\", value: \"allow\" }"),
         (
             "SET Identifier_Folding TO upper",
@@ -352,8 +354,9 @@ fn the_other_statements() {
                 )
             }
             StatementKind::Describe(name) => format!("Describe({})", name.value),
-            StatementKind::SwitchPump { name, start } => {
-                format!("SwitchPump {{ name: {}, start: {start} }}", name.value)
+            StatementKind::SwitchPump { names, start } => {
+                let names: Vec<_> = names.iter().map(|name| name.value.as_str()).collect();
+                format!("SwitchPump {{ names: {}, start: {start} }}", names.join(", "))
             }
             other => format!("{other:?}"),
         };

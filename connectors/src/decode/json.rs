@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::ops::Range;
 
 use jiter::{Jiter, JiterError, Peek};
 use millstream_engine::fault::Reason;
@@ -17,6 +18,19 @@ pub(super) struct JsonReader {
     nodes: Vec<Node>,
     /// Room for strings with escapes, kept from record to record.
     tape: Vec<u8>,
+    /// The array whose elements become rows, if there is one.
+    array: Option<Array>,
+}
+
+/// An array whose elements become rows of their own.
+#[derive(Debug)]
+struct Array {
+    /// Where it lies.
+    path: Vec<Step>,
+    /// The node of an element.
+    element: usize,
+    /// Where the array stands in the present document.
+    found: Option<Range<usize>>,
 }
 
 /// A step of a path.
@@ -41,6 +55,15 @@ struct Node {
     shape: Vec<(Box<str>, Option<Found>)>,
 }
 
+/// Where a column lies.
+#[derive(Debug)]
+struct Path {
+    /// The steps that lead to it, or to the array in whose elements it lies.
+    steps: Vec<Step>,
+    /// The steps that lead to it inside an element; none if it is in no array that is taken apart.
+    in_element: Vec<Step>,
+}
+
 /// What a key leads to.
 #[derive(Debug, Default)]
 struct Target {
@@ -48,6 +71,8 @@ struct Target {
     fields: Vec<usize>,
     /// The node of its value, if columns lie deeper.
     node: Option<usize>,
+    /// Whether its value is the array whose elements become rows.
+    is_array: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -65,27 +90,48 @@ impl JsonReader {
     ///
     /// When a mapping is no path we can follow.
     pub(super) fn new(fields: &[FieldDef]) -> Result<Self> {
-        let mut reader = Self { nodes: vec![Node::default()], tape: Vec::new() };
+        let mut reader = Self { nodes: vec![Node::default()], tape: Vec::new(), array: None };
         for (index, field) in fields.iter().enumerate() {
             let path = match &field.mapping {
                 Some(mapping) => parse_path(&field.name, mapping)?,
-                None => vec![Step::Key(field.name.clone())],
+                None => Path { steps: vec![Step::Key(field.name.clone())], in_element: Vec::new() },
             };
-            let mut node = 0;
-            for step in &path[..path.len() - 1] {
-                let target = reader.target(node, step);
-                let deeper = reader.nodes[node].targets[target].node;
-                node = deeper.unwrap_or_else(|| {
-                    reader.nodes.push(Node::default());
-                    let deeper = reader.nodes.len() - 1;
-                    reader.nodes[node].targets[target].node = Some(deeper);
-                    deeper
-                });
+            let at = reader.target_of(0, &path.steps);
+            if path.in_element.is_empty() {
+                reader.nodes[at.0].targets[at.1].fields.push(index);
+                continue;
             }
-            let target = reader.target(node, &path[path.len() - 1]);
-            reader.nodes[node].targets[target].fields.push(index);
+            let element = match &reader.array {
+                Some(array) if array.path == path.steps => array.element,
+                Some(array) => return Err(two_arrays(&field.name, &array.path)),
+                None => {
+                    reader.nodes.push(Node::default());
+                    let element = reader.nodes.len() - 1;
+                    reader.nodes[at.0].targets[at.1].is_array = true;
+                    reader.array = Some(Array { path: path.steps, element, found: None });
+                    element
+                }
+            };
+            let at = reader.target_of(element, &path.in_element);
+            reader.nodes[at.0].targets[at.1].fields.push(index);
         }
         Ok(reader)
+    }
+
+    /// The node and target that `steps` lead to from `node` on.
+    fn target_of(&mut self, mut node: usize, steps: &[Step]) -> (usize, usize) {
+        let Some((last, steps)) = steps.split_last() else { return (node, 0) };
+        for step in steps {
+            let target = self.target(node, step);
+            let deeper = self.nodes[node].targets[target].node;
+            node = deeper.unwrap_or_else(|| {
+                self.nodes.push(Node::default());
+                let deeper = self.nodes.len() - 1;
+                self.nodes[node].targets[target].node = Some(deeper);
+                deeper
+            });
+        }
+        (node, self.target(node, last))
     }
 
     fn target(&mut self, node: usize, step: &Step) -> usize {
@@ -120,7 +166,7 @@ impl JsonReader {
             self.tape = jiter.into_tape();
             let length = match outcome {
                 Ok(()) => {
-                    rows.end_row(&rest[..end], address);
+                    self.end_document(&rest[..end], rows, address);
                     end
                 }
                 Err(message) => {
@@ -131,6 +177,69 @@ impl JsonReader {
             };
             rest = rest[length..].trim_ascii_start();
         }
+    }
+
+    /// Ends the row that a document has begun: it is the document's, or that of its array's first
+    /// element, and the others follow with what stands beside the array repeated.
+    fn end_document(&mut self, document: &[u8], rows: &mut Rows, address: &RecordAddress<'_>) {
+        let found = self.array.as_mut().and_then(|array| array.found.take());
+        let Some((found, element)) = found.zip(self.array.as_ref().map(|array| array.element))
+        else {
+            return rows.end_row(document, address);
+        };
+        let elements = elements(&document[found.clone()]);
+        if !elements.iter().any(|part| self.mentions(element, part)) {
+            return rows.end_row(document, address);
+        }
+        // The document again, without its array if that is no column, for the rows behind the first.
+        let around = if self.array_is_column() {
+            document.to_vec()
+        } else {
+            [&document[..found.start], b"null", &document[found.end..]].concat()
+        };
+        for (number, part) in elements.into_iter().enumerate() {
+            if number > 0 {
+                let mut jiter = Jiter::new(&around);
+                // It has been read before.
+                let _read = self.document(&mut jiter, rows);
+            }
+            let mut jiter = Jiter::new(part);
+            if matches!(jiter.peek(), Ok(Peek::Object)) {
+                let _read = self.object(element, &mut jiter, rows);
+            }
+            rows.end_row(document, address);
+        }
+        if let Some(array) = &mut self.array {
+            array.found = None;
+        }
+    }
+
+    /// Whether a column holds the array as a whole.
+    fn array_is_column(&self) -> bool {
+        let mut targets = self.nodes.iter().flat_map(|node| &node.targets);
+        targets.any(|target| target.is_array && !target.fields.is_empty())
+    }
+
+    /// Whether the element `part` has a key that a column is mapped to.
+    fn mentions(&self, element: usize, part: &[u8]) -> bool {
+        let mut jiter = Jiter::new(part);
+        if !matches!(jiter.peek(), Ok(Peek::Object)) {
+            return false;
+        }
+        let mut key = jiter.known_object();
+        while let Ok(Some(text)) = key {
+            let node = &self.nodes[element];
+            if node.by_key.contains_key(text)
+                || node.by_lower_key.contains_key(&text.to_lowercase())
+            {
+                return true;
+            }
+            if jiter.next_skip().is_err() {
+                return false;
+            }
+            key = jiter.next_key();
+        }
+        false
     }
 
     fn document(&mut self, jiter: &mut Jiter<'_>, rows: &mut Rows) -> Result<(), String> {
@@ -190,6 +299,7 @@ impl JsonReader {
         let start = jiter.current_index();
         let target = &self.nodes[node].targets[found.target];
         let fields = target.fields.as_slice();
+        let target_is_array = target.is_array;
         match peek {
             Peek::String => {
                 let text = jiter.known_str()?;
@@ -217,6 +327,12 @@ impl JsonReader {
                     Some(deeper) if peek == Peek::Object => self.object(deeper, jiter, rows)?,
                     Some(deeper) if peek == Peek::Array => self.array(deeper, jiter, rows)?,
                     _ => jiter.known_skip(peek)?,
+                }
+                if target_is_array && peek == Peek::Array {
+                    let found = start..jiter.current_index();
+                    if let Some(array) = &mut self.array {
+                        array.found = Some(found);
+                    }
                 }
                 let source = jiter.slice_to_current(start);
                 let fields = self.nodes[node].targets[found.target].fields.as_slice();
@@ -281,7 +397,7 @@ fn next_line_object(record: &[u8]) -> Option<usize> {
 
 /// The steps of `$.a.b`, `$['a']["b"]`, `$.a[0].b`; a closing `[0:]`, KDA's mark of an array taken
 /// whole, is no step.
-fn parse_path(column: &str, mapping: &str) -> Result<Vec<Step>> {
+fn parse_path(column: &str, mapping: &str) -> Result<Path> {
     let wrong = |why: &str| {
         Error::sql(format!("column {column}: cannot follow the path '{mapping}': {why}"))
             .with_hint("write it like '$.quote.price'")
@@ -291,6 +407,7 @@ fn parse_path(column: &str, mapping: &str) -> Result<Vec<Step>> {
     };
     let mut rest = path.strip_suffix("[0:]").unwrap_or(path);
     let mut steps = Vec::new();
+    let mut array = None;
     while !rest.is_empty() {
         if let Some((index, behind)) = element(rest) {
             steps.push(Step::Index(index));
@@ -303,8 +420,12 @@ fn parse_path(column: &str, mapping: &str) -> Result<Vec<Step>> {
             quoted.split_once("\"]").ok_or_else(|| wrong("a \" is not closed"))?
         } else if let Some(plain) = rest.strip_prefix('.') {
             plain.split_at(plain.find(['.', '[']).unwrap_or(plain.len()))
-        } else if rest.starts_with("[0:]") {
-            return Err(wrong("elements of an array cannot be mapped, only the array as a whole"));
+        } else if let Some(behind) = rest.strip_prefix("[0:]") {
+            if array.replace(std::mem::take(&mut steps)).is_some() {
+                return Err(wrong("an array inside an array cannot be taken apart"));
+            }
+            rest = behind;
+            continue;
         } else {
             return Err(wrong("only keys and elements can be followed"));
         };
@@ -314,7 +435,40 @@ fn parse_path(column: &str, mapping: &str) -> Result<Vec<Step>> {
         steps.push(Step::Key(key.to_owned()));
         rest = behind;
     }
-    if steps.is_empty() { Err(wrong("it names no key")) } else { Ok(steps) }
+    match array {
+        _ if steps.is_empty() => Err(wrong("it names no key")),
+        Some(array) if array.is_empty() => Err(wrong("a record is an object, not an array")),
+        Some(array) => Ok(Path { steps: array, in_element: steps }),
+        None => Ok(Path { steps, in_element: Vec::new() }),
+    }
+}
+
+fn two_arrays(column: &str, other: &[Step]) -> Error {
+    let other: String = other
+        .iter()
+        .map(|step| match step {
+            Step::Key(key) => format!(".{key}"),
+            Step::Index(index) => format!("[{index}]"),
+        })
+        .collect();
+    Error::sql(format!("column {column}: the mapping takes a second array apart, beside ${other}"))
+        .with_hint("one array of a record can become rows; map others as a whole: '$.list[0:]'")
+}
+
+/// The elements of the array that `source` is.
+fn elements(source: &[u8]) -> Vec<&[u8]> {
+    let mut jiter = Jiter::new(source);
+    let mut elements = Vec::new();
+    let mut next = jiter.next_array();
+    while let Ok(Some(_)) = next {
+        let start = jiter.current_index();
+        if jiter.next_skip().is_err() {
+            break;
+        }
+        elements.push(&source[start..jiter.current_index()]);
+        next = jiter.array_step();
+    }
+    elements
 }
 
 /// The number of `[0]…`, and what is behind it.
@@ -329,7 +483,7 @@ mod tests {
 
     #[test]
     fn paths_are_keys() {
-        let keys = |path| parse_path("C", path).map_err(|error| error.to_string());
+        let keys = |path| parse_path("C", path).map(|p| p.steps).map_err(|error| error.to_string());
         let key = |key: &str| Step::Key(key.to_owned());
         assert_eq!(keys("$.a.b").unwrap(), [key("a"), key("b")]);
         assert_eq!(keys("$['a.b'][\"c\"].d").unwrap(), [key("a.b"), key("c"), key("d")]);
@@ -340,7 +494,8 @@ mod tests {
             ("$", "names no key"),
             ("$..a", "key is empty"),
             ("$['a", "not closed"),
-            ("$.list[0:].x", "elements of an array"),
+            ("$.list[0:].x[0:].y", "inside an array"),
+            ("$[0:].x", "not an array"),
             ("$.list[-1]", "only keys"),
         ] {
             assert!(keys(path).unwrap_err().contains(why), "{path}");

@@ -430,3 +430,68 @@ fn an_empty_record_is_a_bad_row_and_a_batch_may_have_no_columns() {
     assert_eq!((batch.num_rows(), bad.len()), (1, 1));
     assert_eq!(decoder.finish().unwrap().0.num_rows(), 0);
 }
+
+/// Columns of text mapped to these paths.
+fn mapped(paths: &[&str]) -> RelationDef {
+    let columns = paths.iter().enumerate().map(|(at, path)| {
+        let mapping = Some((*path).to_owned());
+        ColumnDef { mapping, ..ColumnDef::new(format!("C{at}"), DataType::Utf8) }
+    });
+    stream(columns.collect())
+}
+
+fn decoded(paths: &[&str], record: &str) -> Vec<String> {
+    let (batch, bad) = decode(&mapped(paths), &Format::Json, &[record.as_bytes()]);
+    assert!(bad.is_empty(), "{bad:?}");
+    let row = |row| {
+        let values = batch.columns().iter().map(|column| {
+            if column.is_null(row) {
+                "NULL".to_owned()
+            } else {
+                array_value_to_string(column, row).unwrap()
+            }
+        });
+        values.collect::<Vec<_>>().join("|")
+    };
+    (0..batch.num_rows()).map(row).collect()
+}
+
+#[test]
+fn the_elements_of_one_array_become_rows() {
+    const RECORD: &str = r#"{"who":"Ann","items":[{"id":"7"},{"id":"8","deep":{"x":1}},{"ID":"9"}],
+        "home":{"city":"Oslo"},"tags":["a","b"]}"#;
+    let rows = |paths: &[&str]| decoded(paths, RECORD);
+    assert_eq!(rows(&["$.who", "$.home.city"]), ["Ann|Oslo"]);
+    assert_eq!(rows(&["$.who", "$.items[0:].id"]), ["Ann|7", "Ann|8", "Ann|9"]);
+    let tags = r#"["a","b"]"#;
+    assert_eq!(
+        rows(&["$.items[0:].id", "$.tags[0:]", "$.home.city"]),
+        [format!("7|{tags}|Oslo"), format!("8|{tags}|Oslo"), format!("9|{tags}|Oslo")]
+    );
+    assert_eq!(rows(&["$.items[0:].deep.x", "$.who"]), ["NULL|Ann", "1|Ann", "NULL|Ann"]);
+    let whole = r#"[{"id":"7"},{"id":"8","deep":{"x":1}},{"ID":"9"}]"#;
+    let both = rows(&["$.items[0:]", "$.items[0:].id"]);
+    assert_eq!(both, [format!("{whole}|7"), format!("{whole}|8"), format!("{whole}|9")]);
+    assert_eq!(rows(&["$.items[0:].nope", "$.who"]), ["NULL|Ann"]);
+    assert_eq!(rows(&["$.tags[0:].x", "$.who"]), ["NULL|Ann"]);
+    assert_eq!(rows(&["$.who[0:].x", "$.who"]), ["NULL|Ann"]);
+    let none = r#"{"who":"Ann","items":[]}{"who":"Bob"}"#;
+    assert_eq!(decoded(&["$.who", "$.items[0:].id"], none), ["Ann|NULL", "Bob|NULL"]);
+    let nested = r#"{"order":{"lines":[{"q":1},{"q":2}],"no":5}} {"order":{"lines":[{"q":3}]}}"#;
+    let paths = ["$.order.no", "$.order.lines[0:].q"];
+    assert_eq!(decoded(&paths, nested), ["5|1", "5|2", "NULL|3"]);
+}
+
+#[test]
+fn a_second_array_is_refused_and_a_bad_element_harms_no_other() {
+    let def = mapped(&["$.a[0:].x", "$.b[0:].y"]);
+    let error = RowDecoder::new(&def, &[0, 1], &Format::Json).unwrap_err().to_string();
+    assert!(error.contains("second array"), "{error}");
+    let mut def = mapped(&["$.who", "$.items[0:].n"]);
+    def.columns[1].data_type = DataType::Int32;
+    let record = br#"{"items":[{"n":1},{"n":"x"},{"n":3}],"who":"Ann"}"#;
+    let (batch, bad) = decode(&def, &Format::Json, &[record]);
+    assert_eq!(batch.column(1).as_primitive::<Int32Type>().values(), &[1, 3]);
+    assert_eq!(bad.len(), 1);
+    assert_eq!((bad[0].reason, bad[0].raw.as_slice()), (Reason::Coercion, record.as_slice()));
+}

@@ -10,6 +10,7 @@
 //!
 //! - [`options`]: what may stand in `WITH (…)`
 //! - [`client`]: endpoint, region, credentials, timeouts
+//! - [`sample`]: a few records, to look at
 //! - [`source`]: the stream as an engine source
 //! - [`producer`]: `PutRecords` with retry of what failed
 //! - `failure`: the one table of error codes; `lineage`: parents before children; `shard`: one
@@ -21,6 +22,7 @@
 pub mod client;
 pub mod options;
 pub mod producer;
+pub mod sample;
 pub mod source;
 
 mod api;

@@ -396,6 +396,8 @@ impl Executor {
             bad.extend(output.bad);
         }
         lanes.resize(self.lanes, Vec::new());
+        let known = operators.iter().take(lived_on).filter_map(|operator| operator.watermarks());
+        let watermarks = known.reduce(|a, b| a.min(&b)).unwrap_or(watermarks);
         self.set_aside(id, bad, epoch);
         Ok((lanes, watermarks))
     }

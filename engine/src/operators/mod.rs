@@ -18,7 +18,10 @@ mod oracle;
 pub mod project;
 mod row_index;
 pub mod sliding_window;
+pub mod sorted_stream;
+pub mod stagger_window;
 pub mod temporal_join;
+pub mod time_sort;
 mod timed_rows;
 pub mod union;
 pub mod unnest;
@@ -115,6 +118,12 @@ pub trait Operator: fmt::Debug + Send {
 
     /// Bytes of memory its state holds.
     fn memory_bytes(&self) -> usize;
+
+    /// What holds of the rows it has still to give, for operators whose rows set their own time; of the
+    /// columns that have a watermark by its specification. Others follow their specification.
+    fn watermarks(&self) -> Option<Watermarks> {
+        None
+    }
 }
 
 pub(crate) use isolate::row_text;

@@ -20,15 +20,15 @@
 mod frame;
 mod history;
 mod kernel;
-mod partitions;
+pub(in crate::operators) mod partitions;
 mod refold;
 #[cfg(test)]
 mod tests;
-mod waiting;
+pub(in crate::operators) mod waiting;
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, UInt32Array};
+use arrow::array::{Array, AsArray, Int64Array, RecordBatch, UInt32Array};
 use arrow::compute::{cast, take, take_arrays};
 use arrow::datatypes::{Int64Type, SchemaRef};
 use datafusion::physical_expr::PhysicalExpr;
@@ -39,7 +39,7 @@ use self::frame::{Frames, Run};
 use self::history::{History, Source};
 use self::kernel::{Kernel, new_kernel};
 use self::partitions::Partitions;
-use self::waiting::Waiting;
+use self::waiting::{Waiting, released_of, released_rows};
 use super::{EpochContext, Input, Operator, Output, StateBatch};
 use crate::dataflow::{Distribution, Explanation, OperatorSpec};
 use crate::delta::Delta;
@@ -292,11 +292,8 @@ impl Operator for SlidingWindow {
             let rows = RecordBatch::try_from_iter_with_nullable(columns)?;
             state.push(StateBatch { part: HISTORY, rows });
         }
-        if self.released != Watermark::Unknown {
-            let bound: ArrayRef = Arc::new(Int64Array::from(vec![self.released.bound()]));
-            let rows = RecordBatch::try_from_iter([("released", bound)])?;
-            state.push(StateBatch { part: RELEASED, rows });
-        }
+        let released = released_rows(self.released)?;
+        state.extend(released.map(|rows| StateBatch { part: RELEASED, rows }));
         Ok(state)
     }
 
@@ -309,13 +306,7 @@ impl Operator for SlidingWindow {
                 }
                 HISTORY => self.restore_history(&rows)?,
                 RELEASED => {
-                    let bound = rows.column(0).as_primitive_opt::<Int64Type>();
-                    let bound = bound.and_then(|bound| bound.iter().flatten().next());
-                    let bound = bound.ok_or_else(|| Error::bug("not a released time"))?;
-                    self.released = match bound {
-                        i64::MAX => Watermark::End,
-                        bound => Watermark::At(bound),
-                    };
+                    self.released = released_of(&rows)?;
                     // They came out between two snapshots.
                     self.waiting.release(self.released)?;
                     self.forget(self.released)?;

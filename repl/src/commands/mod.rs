@@ -2,7 +2,9 @@
 
 #[cfg(feature = "embedded-kinesis")]
 mod demo;
+mod discover;
 mod generate;
+mod import;
 #[cfg(feature = "embedded-kinesis")]
 mod kinesis;
 mod setup;
@@ -12,13 +14,16 @@ use std::path::Path;
 
 #[cfg(feature = "embedded-kinesis")]
 pub use demo::demo;
+pub use discover::discover;
 pub use generate::generate;
+pub use import::import;
 #[cfg(feature = "embedded-kinesis")]
 pub use kinesis::kinesis;
 pub(crate) use setup::{context, runtime, session};
 
 use crate::cli::{ExplainArgs, JobArgs, RunArgs, SqlArgs};
 use crate::failure::Failure;
+use crate::import::is_application;
 use crate::interrupt::{Interrupts, Stop};
 use crate::output::Format;
 use crate::session::Manner;
@@ -30,7 +35,7 @@ use crate::session::Manner;
 /// What is wrong with the files, the connections or the data.
 pub fn run(args: &RunArgs) -> Result<(), Failure> {
     let texts: Vec<(String, String)> =
-        args.files.iter().map(|file| read(file)).collect::<Result<_, _>>()?;
+        args.files.iter().map(|file| script(file)).collect::<Result<_, _>>()?;
     let texts: Vec<(&str, &str)> = texts.iter().map(|(n, t)| (n.as_str(), t.as_str())).collect();
     run_texts(&texts, args.format, &args.job)
 }
@@ -51,7 +56,7 @@ pub fn sql(args: &SqlArgs) -> Result<(), Failure> {
 ///
 /// What is wrong with the file.
 pub fn explain(args: &ExplainArgs) -> Result<(), Failure> {
-    let (name, text) = read(&args.file)?;
+    let (name, text) = script(&args.file)?;
     let job = JobArgs { settings: args.settings.clone(), ..JobArgs::default() };
     let mut session = session(Manner::Script, Format::Table, &job)?;
     runtime()?.block_on(session.explain_script(&name, &text))
@@ -76,6 +81,17 @@ pub(crate) fn run_quietly(text: &str, lanes: usize) -> Result<(), Failure> {
         (Box::new(io::sink()), Box::new(io::sink()), false);
     let work = async { session.run_script(&[("application", text)], &Stop::default()).await };
     runtime()?.block_on(Box::pin(work))
+}
+
+/// The script that the file is, or that the application it describes becomes.
+fn script(file: &Path) -> Result<(String, String), Failure> {
+    let (name, text) = read(file)?;
+    if !is_application(&text) {
+        return Ok((name, text));
+    }
+    let imported = crate::import::import(&name, &text)?;
+    import::say(&imported.decisions);
+    Ok((name, imported.sql))
 }
 
 /// The name errors use for the file, and its text. `-` is standard input.

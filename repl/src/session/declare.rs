@@ -55,10 +55,12 @@ impl Session {
         if applied && self.settings.manner == Manner::Interactive {
             let confirmed = confirmation(&statement.kind);
             self.console.note(&confirmed);
-            if let StatementKind::SwitchPump { name, .. } = &statement.kind
-                && let Some(job) = self.user_of("PUMP", &name.value)
-            {
-                self.console.note(&format!("job {job} goes on as it was started"));
+            if let StatementKind::SwitchPump { names, .. } = &statement.kind {
+                let jobs: Vec<_> =
+                    names.iter().filter_map(|name| self.user_of("PUMP", &name.value)).collect();
+                for job in jobs {
+                    self.console.note(&format!("job {job} goes on as it was started"));
+                }
             }
         }
         Ok(applied)
@@ -179,8 +181,12 @@ fn confirmation(kind: &StatementKind) -> String {
             format!("{} {} dropped", object.to_lowercase(), name.value)
         }
         StatementKind::Set { key, value } => format!("{key} = {value}"),
-        StatementKind::SwitchPump { name, start } => {
-            format!("pump {} {}", name.value, if *start { "started" } else { "stopped" })
+        StatementKind::CreateFunction(function) => {
+            format!("function {} created", function.name.value)
+        }
+        StatementKind::SwitchPump { names, start } => {
+            let names: Vec<_> = names.iter().map(|name| name.value.as_str()).collect();
+            format!("pump {} {}", names.join(", "), if *start { "started" } else { "stopped" })
         }
         _ => String::new(),
     }

@@ -32,9 +32,9 @@ pub(super) struct Step {
     pub(super) plan: LogicalPlan,
     /// The order in which its result is shown.
     pub(super) order: Vec<SortKey>,
-    /// Whether the query asks for that order and no more: it has a meaning only where the result is
-    /// shown as a whole.
-    pub(super) is_sorted: bool,
+    /// The plan with that order, where it has been taken off: where the result is not shown as a whole,
+    /// the rows themselves have to come in it.
+    pub(super) sorted: Option<LogicalPlan>,
     /// Where the query stands, for errors that have no better place.
     pub(super) span: Option<Span>,
 }
@@ -158,15 +158,17 @@ impl<'a> Collector<'a> {
                 self.inputs.entry(name).or_default().extend(columns);
             }
         }
+        let whole = plan.clone();
         let orders = |mode| mode != Mode::Changes;
         let ordered = match &target {
             Target::Sink(_, mode) if orders(*mode) => Ordered::new(plan),
             Target::View(_) => Ordered::new(plan),
             Target::Sink(..) | Target::Stream(_) => Ordered::untouched(plan),
         };
-        let Ordered { plan, order, taken_off: is_sorted } = ordered;
+        let Ordered { plan, order, taken_off } = ordered;
         let owner = owner.into();
-        self.steps.push(Step { owner, target, plan, order, is_sorted, span: Some(span) });
+        let sorted = taken_off.then_some(whole);
+        self.steps.push(Step { owner, target, plan, order, sorted, span: Some(span) });
         Ok(())
     }
 

@@ -15,6 +15,7 @@ use datafusion::logical_expr::{
     Volatility, WindowUDF,
 };
 
+use super::markers::markers;
 use crate::rewrite::ARRIVAL_ORDER;
 use crate::rowtime::AS_OF;
 
@@ -45,7 +46,8 @@ impl Functions {
             ScalarUDF::from(NotNull::new()),
         ];
         let theirs = SessionStateDefaults::default_scalar_functions();
-        for function in theirs.into_iter().chain(ours.into_iter().map(Arc::new)) {
+        let ours = ours.into_iter().chain(markers());
+        for function in theirs.into_iter().chain(ours.map(Arc::new)) {
             for alias in function.aliases() {
                 scalar.insert(alias.clone(), Arc::clone(&function));
             }

@@ -18,6 +18,7 @@ use datafusion::sql::sqlparser::ast;
 
 use super::errors::from_datafusion;
 use super::functions::{Functions, functions};
+use super::markers::placed;
 use crate::error::SqlError;
 
 /// Finds the relations of a query.
@@ -38,6 +39,7 @@ pub(super) fn plan(query: &ast::Query, lookup: &Lookup<'_>) -> Result<LogicalPla
     };
     SqlToRel::new_with_options(&provider, options)
         .sql_statement_to_plan(ast::Statement::Query(Box::new(query.clone())))
+        .and_then(placed)
         .map_err(|error| {
             let converted = from_datafusion(&error);
             // DataFusion knows the place of a relation that is not there, we know the hint.

@@ -14,6 +14,7 @@ mod explain;
 mod functions;
 mod insert;
 mod logical;
+mod markers;
 mod names;
 mod order;
 mod relations;

@@ -17,6 +17,7 @@ use millstream_engine::fault::{ERROR_STREAM, error_stream_schema};
 use super::logical;
 use crate::catalog::Catalog;
 use crate::error::SqlError;
+use crate::rewrite::inline;
 use crate::rowtime::{RelationShape, Relations, ResolvedQuery, resolve};
 use crate::spelling::suggest;
 use crate::statement::Query;
@@ -63,7 +64,10 @@ impl<'a> Scope<'a> {
     /// The logical plan of `query`, not optimised; with `ROWTIME` as its last column if that was wanted
     /// and can be had.
     pub(super) fn plan(&self, query: &Query, want_rowtime: bool) -> Result<Planned, SqlError> {
-        let resolved = resolve(&query.ast, self, want_rowtime);
+        let mut written = query.ast.clone();
+        inline::functions(&mut written, &self.catalog.functions)
+            .map_err(|error| error.or_at(query.span))?;
+        let resolved = resolve(&written, self, want_rowtime);
         let ResolvedQuery { ast, has_rowtime } = resolved.map_err(|e| e.or_at(query.span))?;
         let plan = logical::plan(&ast, &|name| self.source(name));
         let plan = plan.map_err(|error| error.or_at(query.span))?;

@@ -3,6 +3,8 @@
 //! Each keeps the meaning and works anywhere an expression may stand, in `GROUP BY` and subqueries too.
 //! None needs to know the columns of a relation; what does is in [`crate::rowtime`].
 
+pub(crate) mod inline;
+mod items;
 mod modulo;
 mod pattern;
 mod refused;
@@ -12,7 +14,9 @@ mod window;
 
 use std::ops::ControlFlow;
 
-use datafusion::sql::sqlparser::ast::{self, Expr, ObjectName, Select, VisitMut, VisitorMut};
+use datafusion::sql::sqlparser::ast::{
+    self, Expr, ObjectName, Select, TableFactor, VisitMut, VisitorMut,
+};
 
 use crate::error::SqlError;
 
@@ -21,6 +25,14 @@ pub use window::ARRIVAL_ORDER;
 /// Rewrites a query in place.
 pub(crate) fn query(query: &mut ast::Query) -> Result<(), SqlError> {
     match query.visit(&mut Rewriter) {
+        ControlFlow::Break(error) => Err(error),
+        ControlFlow::Continue(()) => Ok(()),
+    }
+}
+
+/// Rewrites an expression in place.
+pub(crate) fn expression(expr: &mut Expr) -> Result<(), SqlError> {
+    match expr.visit(&mut Rewriter) {
         ControlFlow::Break(error) => Err(error),
         ControlFlow::Continue(()) => Ok(()),
     }
@@ -39,7 +51,13 @@ impl VisitorMut for Rewriter {
         stop_on(refused::select(select))
     }
 
+    fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<SqlError> {
+        stop_on(items::table_factor(factor))
+    }
+
     fn pre_visit_relation(&mut self, relation: &mut ObjectName) -> ControlFlow<SqlError> {
+        // There is one database and one schema, whatever they are called.
+        relation.0.drain(..relation.0.len().saturating_sub(1));
         let names = relation.0.iter().filter_map(|part| part.as_ident());
         stop_on(names.into_iter().try_for_each(refused::name))
     }

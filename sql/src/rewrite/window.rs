@@ -8,16 +8,18 @@ use std::collections::HashMap;
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    Expr, Ident, NamedWindowExpr, OrderByExpr, OrderByOptions, Select, VisitMut, VisitorMut,
-    WindowFrame, WindowFrameBound, WindowSpec, WindowType,
+    DateTimeField, Expr, Ident, NamedWindowExpr, OrderByExpr, OrderByOptions, Select, TableFactor,
+    VisitMut, VisitorMut, WindowFrame, WindowFrameBound, WindowFrameUnits, WindowSpec, WindowType,
 };
 use datafusion::sql::sqlparser::tokenizer::Span;
 use millstream_engine::definition::ROWTIME;
 
 use crate::error::SqlError;
+use crate::rowtime::windowed::named_window;
 use crate::source::span_of;
 use crate::spelling::did_you_mean;
-use crate::syntax::call;
+use crate::statement::clauses::{FOLLOWING, ROWS};
+use crate::syntax::{self, call};
 
 /// The marker function of the order in which rows arrive: its argument is the row's `ROWTIME`; rows of
 /// the same time follow each other in the order of arrival, and none is a peer of another.
@@ -26,6 +28,12 @@ pub const ARRIVAL_ORDER: &str = "__arrival_order";
 /// Puts the named windows of a `SELECT` where they are used, and orders into KDA's frames.
 pub(super) fn select(select: &mut Select) -> Result<(), SqlError> {
     let mut windows = Windows { named: named(select)? };
+    for item in &mut select.from {
+        let joined = item.joins.iter_mut().map(|join| &mut join.relation);
+        for relation in std::iter::once(&mut item.relation).chain(joined) {
+            place_named(relation, &windows.named)?;
+        }
+    }
     let mut result = select.projection.visit(&mut windows);
     if result.is_continue() {
         result = select.qualify.visit(&mut windows);
@@ -36,6 +44,50 @@ pub(super) fn select(select: &mut Select) -> Result<(), SqlError> {
             select.named_window.clear();
             Ok(())
         }
+    }
+}
+
+/// Puts a named window where a relation in `FROM` uses it, as the hint that one written there is.
+fn place_named(
+    relation: &mut TableFactor,
+    named: &HashMap<String, WindowSpec>,
+) -> Result<(), SqlError> {
+    let TableFactor::Table { with_hints, .. } = relation else { return Ok(()) };
+    let Some(name) = named_window(with_hints) else { return Ok(()) };
+    let spec = find(named, name)?;
+    if !spec.partition_by.is_empty() {
+        let error = SqlError::new("a window on a relation in FROM has no PARTITION BY");
+        return Err(at(
+            name,
+            error.with_hint("the condition behind ON says which rows belong together"),
+        ));
+    }
+    let hint = spec.window_frame.as_ref().and_then(hint_of).ok_or_else(|| {
+        let error = SqlError::new("this window cannot stand on a relation in FROM");
+        at(name, error.with_hint("write RANGE INTERVAL '1' MINUTE PRECEDING"))
+    })?;
+    *with_hints = vec![hint];
+    Ok(())
+}
+
+/// The hint for a frame that ends at the current row or begins there.
+fn hint_of(frame: &WindowFrame) -> Option<Expr> {
+    if !matches!(frame.end_bound, None | Some(WindowFrameBound::CurrentRow)) {
+        return None;
+    }
+    let length = match &frame.start_bound {
+        WindowFrameBound::CurrentRow => {
+            return Some(syntax::interval("0", DateTimeField::Second));
+        }
+        WindowFrameBound::Preceding(Some(length)) | WindowFrameBound::Following(Some(length)) => {
+            length.as_ref().clone()
+        }
+        _ => return None,
+    };
+    match (&frame.units, &frame.start_bound) {
+        (WindowFrameUnits::Range, WindowFrameBound::Preceding(_)) => Some(length),
+        (WindowFrameUnits::Range, _) => Some(call(FOLLOWING, Span::empty(), vec![length])),
+        _ => Some(call(ROWS, Span::empty(), vec![length])),
     }
 }
 

@@ -6,7 +6,8 @@ use datafusion::sql::sqlparser::ast::{
 };
 use millstream_engine::definition::ROWTIME;
 
-use super::{HIDDEN_ROWTIME, Names, RelationShape, expressions, query, renamed};
+use super::windowed::{Meeting, Window};
+use super::{HIDDEN_ROWTIME, Names, RelationShape, expressions, query, renamed, time_of};
 use crate::error::SqlError;
 use crate::source::span_of;
 use crate::syntax::{binary, call};
@@ -22,6 +23,10 @@ pub(super) struct Source {
     merged: Vec<String>,
     /// The moment of `FOR SYSTEM_TIME AS OF`.
     as_of: Option<Expr>,
+    /// The window on it.
+    pub(super) window: Option<Window>,
+    /// The time of a row of the windowed join that it is the last side of: of all sources up to it.
+    pub(super) joined: Option<Expr>,
 }
 
 impl Source {
@@ -75,7 +80,21 @@ pub(super) fn sources(select: &mut Select, names: &mut Names<'_>) -> Result<Vec<
     let mut sources = Vec::new();
     let mut unnamed = 0;
     for item in &mut select.from {
+        let right = sources.len();
         table_with_joins(item, names, &mut sources, &mut unnamed)?;
+        if right > 0 && right + 1 == sources.len() {
+            // A comma between windowed relations is a join without a condition of its own.
+            if let Some(meeting) = meet(&sources, right) {
+                let condition = meeting.condition();
+                select.selection = Some(match select.selection.take() {
+                    Some(other) => {
+                        let other = Expr::Nested(Box::new(other));
+                        binary(other, BinaryOperator::And, condition)
+                    }
+                    None => condition,
+                });
+            }
+        }
     }
     Ok(sources)
 }
@@ -105,6 +124,14 @@ fn table_with_joins(
                 expressions::in_input(on, visible);
             }
         }
+        if right + 1 == sources.len()
+            && let Some(meeting) = meet(sources, right)
+        {
+            meeting.narrow(&mut join.join_operator)?;
+            if let Some(last) = sources.last_mut() {
+                last.joined = Some(meeting.time(&join.join_operator));
+            }
+        }
         match &join.join_operator {
             JoinOperator::LeftSemi(_)
             | JoinOperator::Semi(_)
@@ -117,6 +144,13 @@ fn table_with_joins(
         }
     }
     Ok(())
+}
+
+/// How the source at `right` meets those before it, if any of them has a window.
+fn meet(sources: &[Source], right: usize) -> Option<Meeting> {
+    let (left, joined) = sources.split_at(right);
+    let window = left.last().and_then(|last| last.window.filter(|_| last.joined.is_none()));
+    Meeting::of((time_of(left), window), joined.first()?)
 }
 
 /// Turns `NATURAL` into `USING` the declared columns that both sides have, for the system columns of
@@ -153,7 +187,7 @@ fn last_part(name: &ObjectName) -> Option<String> {
     name.0.last().and_then(|part| part.as_ident()).map(|ident| ident.value.clone())
 }
 
-fn constraint_of(operator: &mut JoinOperator) -> Option<&mut JoinConstraint> {
+pub(super) fn constraint_of(operator: &mut JoinOperator) -> Option<&mut JoinConstraint> {
     match operator {
         JoinOperator::Join(constraint)
         | JoinOperator::Inner(constraint)
@@ -181,9 +215,11 @@ fn factor(
     unnamed: &mut usize,
 ) -> Result<(), SqlError> {
     let mut as_of = None;
+    let mut window = None;
     let (qualifier, shape) = match factor {
-        TableFactor::Table { name, alias, args: None, version, .. } => {
+        TableFactor::Table { name, alias, args: None, version, with_hints, .. } => {
             as_of = version.take().map(moment_of).transpose()?;
+            window = Window::of(with_hints)?;
             let ident = name.0.last().and_then(|part| part.as_ident()).cloned();
             let found = match (&ident, name.0.len()) {
                 (Some(ident), 1) => names.relation(&ident.value),
@@ -214,7 +250,7 @@ fn factor(
         }
         _ => (None, None),
     };
-    sources.push(Source { qualifier, shape, merged: Vec::new(), as_of });
+    sources.push(Source { qualifier, shape, merged: Vec::new(), as_of, window, joined: None });
     Ok(())
 }
 

@@ -5,12 +5,13 @@
 //! for word so that the planner knows it for what it is.
 
 use datafusion::sql::sqlparser::ast::{
-    BinaryOperator, DateTimeField, Expr, GroupByExpr, Ident, SelectItem, Value,
+    BinaryOperator, DateTimeField, Expr, GroupByExpr, Ident, SelectItem, Spanned, Value,
 };
 
 use super::expressions::{in_input, reading, unwrapped};
 use super::from::Source;
 use super::time_of;
+use crate::statement::clauses::STAGGER;
 use crate::syntax::{self, arguments_of, binary};
 
 /// The grouping expressions, in terms of the input: ordinals and aliases replaced by what they stand
@@ -26,6 +27,7 @@ pub(super) fn keys<'a>(
             *key = meant;
         }
         in_input(key, sources);
+        place_stagger(key, sources);
     }
     let is_set =
         |key: &Expr| matches!(key, Expr::GroupingSets(_) | Expr::Cube(_) | Expr::Rollup(_));
@@ -33,6 +35,16 @@ pub(super) fn keys<'a>(
         return None;
     }
     Some(keys)
+}
+
+/// Puts the row's time in front of the length of a stagger window.
+fn place_stagger(key: &mut Expr, sources: &[Source]) {
+    if let Some(arguments) = arguments_of(key, STAGGER)
+        && let [length] = arguments.as_slice()
+        && let Some(time) = time_of(sources)
+    {
+        *key = syntax::call(STAGGER, key.span(), vec![time, (*length).clone()]);
+    }
 }
 
 /// The selected expression that the ordinal or alias `key` stands for.
@@ -66,6 +78,10 @@ fn meant(key: &Expr, projection: &[SelectItem], sources: &[Source]) -> Option<Ex
 /// The end of the window that a row was grouped into: from the expression over `ROWTIME` among `keys`;
 /// without one, from the only one that rounds a time, which may be the column with the watermark.
 pub(super) fn window_end(keys: &[Expr], sources: &[Source]) -> Option<Expr> {
+    let is_stagger = |key: &&Expr| arguments_of(key, STAGGER).is_some();
+    if let Some(end) = keys.iter().find(is_stagger) {
+        return Some(end.clone());
+    }
     let time = reading(&time_of(sources)?);
     let times: Vec<String> =
         sources.iter().filter_map(Source::rowtime).map(|time| reading(&time)).collect();

@@ -14,7 +14,9 @@ mod group;
 mod select;
 #[cfg(test)]
 mod tests;
+pub(crate) mod windowed;
 
+use datafusion::sql::sqlparser::ast::helpers::attached_token::AttachedToken;
 use datafusion::sql::sqlparser::ast::{
     self, Expr, OrderByKind, SetExpr, SetOperator, SetQuantifier, TableAlias, TableAliasColumnDef,
 };
@@ -140,6 +142,9 @@ fn query_inside(
             names.ctes.push((cte.alias.name.value.clone(), shape));
         }
     }
+    if query.order_by.is_some() && matches!(*query.body, SetExpr::SetOperation { .. }) {
+        derive_set(query);
+    }
     let ast::Query { body, order_by, .. } = query;
     let order = match order_by.as_mut().map(|order_by| &mut order_by.kind) {
         Some(OrderByKind::Expressions(order)) => order.as_mut_slice(),
@@ -148,6 +153,65 @@ fn query_inside(
     match body.as_mut() {
         SetExpr::Select(select) => select::select(select, order, names, want_rowtime),
         body => set(body, names, want_rowtime),
+    }
+}
+
+/// Makes `a UNION ALL b ORDER BY …` into `SELECT * FROM (a UNION ALL b) ORDER BY …`, so that the order
+/// may be by the row's time and by expressions.
+fn derive_set(query: &mut ast::Query) {
+    let wildcard = ast::SelectItem::Wildcard(ast::WildcardAdditionalOptions::default());
+    let select = plain_select(vec![wildcard]);
+    let body = std::mem::replace(query.body.as_mut(), SetExpr::Select(Box::new(select)));
+    let inner = ast::Query {
+        with: None,
+        body: Box::new(body),
+        order_by: None,
+        limit_clause: None,
+        fetch: None,
+        locks: Vec::new(),
+        for_clause: None,
+        settings: None,
+        format_clause: None,
+        pipe_operators: Vec::new(),
+    };
+    if let SetExpr::Select(select) = query.body.as_mut() {
+        let relation = ast::TableFactor::Derived {
+            lateral: false,
+            subquery: Box::new(inner),
+            alias: None,
+            sample: None,
+        };
+        select.from.push(ast::TableWithJoins { relation, joins: Vec::new() });
+    }
+}
+
+/// `SELECT projection`, without a clause.
+fn plain_select(projection: Vec<ast::SelectItem>) -> ast::Select {
+    ast::Select {
+        select_token: AttachedToken::empty(),
+        optimizer_hints: Vec::new(),
+        distinct: None,
+        select_modifiers: None,
+        top: None,
+        top_before_distinct: false,
+        projection,
+        exclude: None,
+        into: None,
+        from: Vec::new(),
+        lateral_views: Vec::new(),
+        prewhere: None,
+        selection: None,
+        connect_by: Vec::new(),
+        group_by: ast::GroupByExpr::Expressions(Vec::new(), Vec::new()),
+        cluster_by: Vec::new(),
+        distribute_by: Vec::new(),
+        sort_by: Vec::new(),
+        having: None,
+        named_window: Vec::new(),
+        qualify: None,
+        window_before_qualify: false,
+        value_table_mode: None,
+        flavor: ast::SelectFlavor::Standard,
     }
 }
 
@@ -210,9 +274,14 @@ fn drop_last(body: &mut SetExpr) {
     }
 }
 
-/// The time of a row that is made of one row of each source: the latest; none over tables alone.
+/// The time of a row that is made of one row of each source: the latest, or what a windowed join says;
+/// none over tables alone.
 fn time_of(sources: &[Source]) -> Option<Expr> {
-    let mut times: Vec<Expr> = sources.iter().filter_map(Source::rowtime).collect();
+    let joined = sources.iter().rposition(|source| source.joined.is_some());
+    let behind = sources.get(joined.map_or(0, |at| at + 1)..).unwrap_or_default();
+    let joined = joined.and_then(|at| sources.get(at)?.joined.clone());
+    let mut times: Vec<Expr> =
+        joined.into_iter().chain(behind.iter().filter_map(Source::rowtime)).collect();
     if times.len() > 1 { Some(call("greatest", Span::empty(), times)) } else { times.pop() }
 }
 

@@ -24,6 +24,7 @@ pub(super) fn select(
     let sources = sources(select, names)?;
     expand(&mut select.projection, &sources)?;
     let shown = shown_rowtimes(&select.projection);
+    distinct_by_window(select, &shown, &sources);
     resolve_subqueries(select, order, names)?;
     if let Some(condition) = &mut select.selection {
         in_input(condition, &sources);
@@ -102,6 +103,32 @@ fn name_shown(projection: &mut [SelectItem], shown: &[usize]) {
             let alias = Ident::new(ROWTIME);
             *item = SelectItem::ExprWithAlias { expr: expr.clone(), alias };
         }
+    }
+}
+
+/// Makes `SELECT DISTINCT` with a window among its columns a grouping by them: a row comes out at the end
+/// of its window. The column that shows the row's time is no reason for two rows to differ.
+fn distinct_by_window(select: &mut Select, shown: &[usize], sources: &[Source]) {
+    if !matches!(select.distinct, Some(ast::Distinct::Distinct)) || is_grouped(select) {
+        return;
+    }
+    let mut keys = Vec::with_capacity(select.projection.len());
+    for (at, item) in select.projection.iter().enumerate() {
+        match item {
+            _ if shown.contains(&at) => {}
+            SelectItem::UnnamedExpr(Expr::Value(_))
+            | SelectItem::ExprWithAlias { expr: Expr::Value(_), .. } => {}
+            SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => {
+                let mut key = expr.clone();
+                in_input(&mut key, sources);
+                keys.push(key);
+            }
+            _ => return,
+        }
+    }
+    if group::window_end(&keys, sources).is_some() {
+        select.distinct = None;
+        select.group_by = GroupByExpr::Expressions(keys, Vec::new());
     }
 }
 

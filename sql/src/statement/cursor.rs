@@ -84,6 +84,18 @@ impl<'a> Cursor<'a> {
         Ok(Name { value: word.value.clone(), span })
     }
 
+    /// Reads a name that may have a database and a schema in front of it. There is one of each, so they
+    /// are read and left out.
+    pub(crate) fn qualified_name(&mut self, what: &str) -> Result<Name, SqlError> {
+        let mut name = self.name(what)?;
+        let mut parts = 1;
+        while parts < 3 && self.accept_token(&Token::Period) {
+            name = self.name(what)?;
+            parts += 1;
+        }
+        Ok(name)
+    }
+
     /// Reads a quoted string.
     pub(crate) fn string(&mut self, what: &str) -> Result<String, SqlError> {
         match self.peek() {

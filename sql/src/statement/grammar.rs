@@ -3,12 +3,13 @@
 //! ```text
 //! CREATE [OR REPLACE] STREAM|TABLE name (columns) [DESCRIPTION '…'] [WITH (options)]
 //! CREATE [OR REPLACE] VIEW name AS query
-//! CREATE [OR REPLACE] PUMP name [STOPPED|STARTED] AS INSERT [EXPEDITED] INTO stream [(columns)] query
+//! CREATE [OR REPLACE] PUMP name [STOPPED|STARTED] [DESCRIPTION '…'] AS INSERT [EXPEDITED] INTO stream [(columns)] query
 //! CREATE [OR REPLACE] SINK name FROM relation WITH (options)
 //! CREATE [OR REPLACE] SINK name WITH (options) AS query
-//! DROP STREAM|TABLE|VIEW|PUMP|SINK [IF EXISTS] name
+//! CREATE [OR REPLACE] FUNCTION name (parameters) RETURNS type … RETURN expression
+//! DROP STREAM|TABLE|VIEW|PUMP|SINK|FUNCTION [IF EXISTS] name
 //! EXPLAIN [ANALYZE] statement · DESCRIBE name · SHOW objects · SET key = value
-//! START|STOP PUMP name · ALTER PUMP name START|STOP · START JOB · STOP JOB [number] · query
+//! START|STOP PUMP name · ALTER PUMP name, … START|STOP · START JOB · STOP JOB [number] · query
 //! ```
 
 use datafusion::sql::sqlparser::tokenizer::{Location, Token};
@@ -20,7 +21,7 @@ use crate::spelling::{did_you_mean, suggest};
 use crate::statement::columns::{Columns, columns};
 use crate::statement::cursor::Cursor;
 use crate::statement::options::{Options, options};
-use crate::statement::{Create, Name, Pump, SinkInput, Statement, StatementKind, query};
+use crate::statement::{Create, Name, Pump, SinkInput, Statement, StatementKind, function, query};
 
 /// The words a statement can begin with.
 const BEGINNINGS: [&str; 15] = [
@@ -29,7 +30,7 @@ const BEGINNINGS: [&str; 15] = [
 ];
 
 /// What `DROP` and `CREATE` know.
-const OBJECTS: [&str; 5] = ["STREAM", "TABLE", "VIEW", "PUMP", "SINK"];
+const OBJECTS: [&str; 6] = ["STREAM", "TABLE", "VIEW", "PUMP", "SINK", "FUNCTION"];
 
 /// What `SHOW` shows.
 const SHOWN: [&str; 6] = ["STREAMS", "PUMPS", "SINKS", "TABLES", "VIEWS", "JOBS"];
@@ -81,8 +82,8 @@ fn kind(cursor: &mut Cursor<'_>, streams: &[Location]) -> Result<StatementKind, 
 fn switch(cursor: &mut Cursor<'_>, start: bool) -> Result<StatementKind, SqlError> {
     match cursor.accept_one(&["PUMP", "JOB"]) {
         Some("PUMP") => {
-            let name = cursor.name("the name of a pump")?;
-            Ok(StatementKind::SwitchPump { name, start })
+            let names = pumps(cursor)?;
+            Ok(StatementKind::SwitchPump { names, start })
         }
         Some(_) if start => Ok(StatementKind::StartJob),
         Some(_) => {
@@ -145,9 +146,9 @@ fn create(cursor: &mut Cursor<'_>, streams: &[Location]) -> Result<StatementKind
         }
         Some("PUMP") => pump(cursor, or_replace, streams).map(StatementKind::CreatePump),
         Some("SINK") => sink(cursor, or_replace, streams),
-        _ if cursor.is_at(0, "FUNCTION") => {
-            Err(SqlError::at(cursor.span(), "CREATE FUNCTION is not supported")
-                .with_hint("write the expression where it is used, or give it a name in a view"))
+        Some("FUNCTION") => {
+            let name = cursor.qualified_name("the name of a function")?;
+            function::function(cursor, name, or_replace).map(StatementKind::CreateFunction)
         }
         _ => Err(one_of(cursor, &OBJECTS)),
     }
@@ -155,14 +156,10 @@ fn create(cursor: &mut Cursor<'_>, streams: &[Location]) -> Result<StatementKind
 
 /// The name of something new, which must not be the error stream's.
 fn new_name(cursor: &mut Cursor<'_>, what: &str) -> Result<Name, SqlError> {
-    let name = cursor.name(what)?;
+    let name = cursor.qualified_name(what)?;
     if name.value.eq_ignore_ascii_case(ERROR_STREAM) {
         return Err(SqlError::at(name.span, "the name error_stream is taken")
             .with_hint("late and bad rows are written there; choose another name"));
-    }
-    if cursor.peek() == Some(&Token::Period) {
-        return Err(SqlError::at(cursor.span(), "a name has one part here")
-            .with_hint("there are no schemas; put quotes around a name with a dot in it"));
     }
     Ok(name)
 }
@@ -201,7 +198,9 @@ fn description(cursor: &mut Cursor<'_>) -> Result<(), SqlError> {
 
 fn pump(cursor: &mut Cursor<'_>, or_replace: bool, streams: &[Location]) -> Result<Pump, SqlError> {
     let name = new_name(cursor, "the name of a pump")?.value;
+    description(cursor)?;
     let started = cursor.accept_one(&["STOPPED", "STARTED"]) != Some("STOPPED");
+    description(cursor)?;
     cursor.expect("AS")?;
     cursor.expect("INSERT")?;
     let expedited = cursor.is_at(0, "EXPEDITED") && cursor.is_at(1, "INTO");
@@ -209,7 +208,7 @@ fn pump(cursor: &mut Cursor<'_>, or_replace: bool, streams: &[Location]) -> Resu
         cursor.advance();
     }
     cursor.expect("INTO")?;
-    let target = cursor.name("the name of a stream")?;
+    let target = cursor.qualified_name("the name of a stream")?;
     let mut columns: Vec<Name> = Vec::new();
     let queries = ["SELECT", "WITH", "VALUES"];
     let is_query = queries.iter().any(|word| cursor.is_at(1, word))
@@ -248,7 +247,7 @@ fn sink(
         Columns::default()
     };
     let relation = if cursor.accept(&["FROM"]) {
-        Some(cursor.name("the name of a stream or view")?)
+        Some(cursor.qualified_name("the name of a stream or view")?)
     } else {
         None
     };
@@ -277,7 +276,7 @@ fn sink(
 fn drop(cursor: &mut Cursor<'_>) -> Result<StatementKind, SqlError> {
     let Some(object) = cursor.accept_one(&OBJECTS) else { return Err(one_of(cursor, &OBJECTS)) };
     let if_exists = cursor.accept(&["IF", "EXISTS"]);
-    let name = cursor.name(&format!("the name of a {}", object.to_lowercase()))?;
+    let name = cursor.qualified_name(&format!("the name of a {}", object.to_lowercase()))?;
     Ok(StatementKind::Drop { object: object.to_owned(), if_exists, name })
 }
 
@@ -296,10 +295,33 @@ fn alter(cursor: &mut Cursor<'_>) -> Result<StatementKind, SqlError> {
             .expected("PUMP")
             .with_hint("only pumps can be altered: ALTER PUMP name STOP"));
     }
-    let name = cursor.name("the name of a pump")?;
+    let names = pumps(cursor)?;
     match cursor.accept_one(&["START", "STOP"]) {
-        Some(verb) => Ok(StatementKind::SwitchPump { name, start: verb == "START" }),
+        Some(verb) => Ok(StatementKind::SwitchPump { names, start: verb == "START" }),
         None => Err(one_of(cursor, &["START", "STOP"])),
+    }
+}
+
+/// `name, …`, each with the schema it may be written with; `*` stands for all.
+fn pumps(cursor: &mut Cursor<'_>) -> Result<Vec<Name>, SqlError> {
+    let mut names = Vec::new();
+    loop {
+        let schema = matches!(cursor.peek(), Some(Token::Word(_)))
+            && cursor.peek_nth(1) == Some(&Token::Period)
+            && cursor.peek_nth(2) == Some(&Token::Mul);
+        if schema {
+            cursor.advance();
+            cursor.advance();
+        }
+        let span = cursor.span();
+        if cursor.accept_token(&Token::Mul) {
+            names.push(Name { value: "*".to_owned(), span });
+        } else {
+            names.push(cursor.qualified_name("the name of a pump")?);
+        }
+        if !cursor.accept_token(&Token::Comma) {
+            return Ok(names);
+        }
     }
 }
 

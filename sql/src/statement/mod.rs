@@ -1,8 +1,10 @@
 //! Statements: what a text says, checked for form but not for meaning.
 
+pub(crate) mod clauses;
 mod columns;
 mod cursor;
 mod data_type;
+mod function;
 mod grammar;
 mod options;
 mod query;
@@ -17,6 +19,8 @@ use crate::source::SourceText;
 use crate::stack::with_room;
 use crate::statement::cursor::Cursor;
 use crate::tokens::{self, Folding};
+
+pub use function::Function;
 
 /// A statement and where it stands.
 #[derive(Debug, Clone)]
@@ -54,6 +58,8 @@ pub enum StatementKind {
         /// What it writes.
         input: SinkInput,
     },
+    /// `CREATE [OR REPLACE] FUNCTION name (parameters) RETURNS type … RETURN expression`.
+    CreateFunction(Function),
     /// A query.
     Query(Query),
     /// `EXPLAIN [ANALYZE] statement`.
@@ -67,7 +73,7 @@ pub enum StatementKind {
     Describe(Name),
     /// `SHOW STREAMS|PUMPS|SINKS|TABLES|VIEWS|JOBS`: the word, upper case.
     Show(String),
-    /// `DROP STREAM|TABLE|VIEW|PUMP|SINK [IF EXISTS] name`.
+    /// `DROP STREAM|TABLE|VIEW|PUMP|SINK|FUNCTION [IF EXISTS] name`.
     Drop {
         /// The kind of object, upper case.
         object: String,
@@ -87,11 +93,11 @@ pub enum StatementKind {
     StartJob,
     /// `STOP JOB [number]`: ends one of the jobs that `SHOW JOBS` lists, or all.
     StopJob(Option<usize>),
-    /// `START PUMP name` or `STOP PUMP name` (also `ALTER PUMP name START|STOP`).
+    /// `START PUMP name` or `STOP PUMP name` (also `ALTER PUMP name, … START|STOP`).
     SwitchPump {
-        /// The pump.
-        name: Name,
-        /// Whether it starts.
+        /// The pumps; `*` stands for all.
+        names: Vec<Name>,
+        /// Whether they start.
         start: bool,
     },
 }

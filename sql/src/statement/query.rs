@@ -8,8 +8,8 @@ use crate::dialect::{QUALIFIED_DIFFERENCE, Streaming};
 use crate::error::{Position, Span, SqlError};
 use crate::rewrite;
 use crate::spelling::suggest;
-use crate::statement::Query;
 use crate::statement::cursor::{Cursor, shorten};
+use crate::statement::{Query, clauses};
 use crate::tokens::{NESTING_MAX, is_word, place};
 
 /// How deep sqlparser may recurse: a parenthesis takes it several levels down.
@@ -24,9 +24,10 @@ pub(crate) fn query(cursor: &mut Cursor<'_>, streams: &[Location]) -> Result<Que
             .expected("a query")
             .with_hint("a query begins with SELECT, WITH or VALUES"));
     }
-    refuse_unsupported(tokens)?;
+    refuse_misread(tokens)?;
     let start = cursor.mark();
-    let mut parser = parser(tokens);
+    let tokens = clauses::rewritten(tokens)?;
+    let mut parser = parser(&tokens);
     let parsed = parser.parse_query().map_err(|error| from_parser(&error, cursor))?;
     let left = parser.peek_token();
     if left.token != Token::EOF {
@@ -75,45 +76,39 @@ pub(crate) fn expression(cursor: &mut Cursor<'_>) -> Result<Expr, SqlError> {
     Ok(expr)
 }
 
+/// Reads the expression that the rest of the statement is.
+pub(crate) fn whole_expression(cursor: &mut Cursor<'_>) -> Result<Expr, SqlError> {
+    let tokens = cursor.rest();
+    if tokens.is_empty() {
+        return Err(cursor.expected("an expression"));
+    }
+    let mut parser = parser(tokens);
+    let expr = parser.parse_expr().map_err(|error| from_parser(&error, cursor))?;
+    let left = parser.peek_token();
+    if left.token != Token::EOF {
+        return Err(left_over(cursor, &left));
+    }
+    while cursor.peek().is_some() {
+        cursor.advance();
+    }
+    Ok(expr)
+}
+
 fn parser(tokens: &[TokenWithSpan]) -> Parser<'static> {
     Parser::new(&Streaming)
         .with_recursion_limit(RECURSION_MAX)
         .with_tokens_with_locations(tokens.to_vec())
 }
 
-/// Forms of KDA that this version does not run: better said at once than misread.
-fn refuse_unsupported(tokens: &[TokenWithSpan]) -> Result<(), SqlError> {
+/// What would be misread rather than refused.
+fn refuse_misread(tokens: &[TokenWithSpan]) -> Result<(), SqlError> {
     let is = |token: &TokenWithSpan, wanted: &str| matches!(&token.token, Token::Word(word) if is_word(word, wanted));
     for pair in tokens.windows(2) {
         let [first, second] = pair else { continue };
-        if matches!(&first.token, Token::Word(word) if !is_word(word, "NULLS"))
-            && is(second, "OVER")
-        {
-            return Err(SqlError::at(
-                place(second),
-                "a window on a stream in FROM is not supported",
-            )
-            .with_hint(
-                "join on a time condition: ON … AND b.ROWTIME BETWEEN a.ROWTIME - INTERVAL '1' \
-                     MINUTE AND a.ROWTIME",
-            ));
-        }
-        let span = Span { start: place(first).start, end: place(second).end };
         if is(first, "SELECT") && is(second, "FROM") {
             return Err(SqlError::at(place(second), "nothing is selected").with_hint(
                 "name columns or write *; STREAM behind SELECT is a keyword, a column of that name is \
                  \"STREAM\"",
-            ));
-        }
-        if is(first, "WINDOWED") && is(second, "BY") {
-            return Err(SqlError::at(span, "stagger windows are not supported").with_hint(
-                "group by STEP(… BY INTERVAL …) for a tumbling window, or use OVER (… RANGE …) for a \
-                 sliding one",
-            ));
-        }
-        if is(first, "WITHIN") && is(second, "INTERVAL") {
-            return Err(SqlError::at(span, "ORDER BY … WITHIN is not supported").with_hint(
-                "declare WATERMARK FOR the time column: rows may then come out of order by its delay",
             ));
         }
     }

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use arrow::array::{Decimal128Array, Float64Array, StringArray, TimestampMillisecondArray};
+use arrow::array::{
+    ArrayRef, Decimal128Array, Float64Array, StringArray, TimestampMillisecondArray,
+};
 use arrow::datatypes::{DataType, Field, Schema};
 use datafusion::functions_aggregate::{
     average, bit_and_or_xor, count, first_last, min_max, sum, variance,

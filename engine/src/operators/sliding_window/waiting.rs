@@ -5,10 +5,13 @@
 //! run, found by binary search. Runs are in the order of arrival, and every sort is stable: rows of
 //! equal times keep that order.
 
-use arrow::array::{Int64Array, RecordBatch, UInt32Array};
-use arrow::compute::{concat_batches, take_record_batch};
+use std::sync::Arc;
 
-use crate::error::Result;
+use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, UInt32Array};
+use arrow::compute::{concat_batches, take_record_batch};
+use arrow::datatypes::Int64Type;
+
+use crate::error::{Error, Result};
 use crate::watermark::Watermark;
 
 #[derive(Debug)]
@@ -24,13 +27,17 @@ struct Run {
 
 /// Rows that wait for the watermark.
 #[derive(Debug, Default)]
-pub(super) struct Waiting {
+pub(in crate::operators) struct Waiting {
     runs: Vec<Run>,
 }
 
 impl Waiting {
     /// Adds rows that arrived after all others. Rows without a time are due at once.
-    pub(super) fn push(&mut self, rows: RecordBatch, times: &Int64Array) -> Result<()> {
+    pub(in crate::operators) fn push(
+        &mut self,
+        rows: RecordBatch,
+        times: &Int64Array,
+    ) -> Result<()> {
         self.push_run(rows, times, false)
     }
 
@@ -58,7 +65,7 @@ impl Waiting {
     }
 
     /// Takes out the rows that are due, in the order of time, with their times.
-    pub(super) fn release(
+    pub(in crate::operators) fn release(
         &mut self,
         watermark: Watermark,
     ) -> Result<Option<(RecordBatch, Int64Array)>> {
@@ -96,7 +103,7 @@ impl Waiting {
     }
 
     /// The rows that came since the last snapshot and still wait, in the order of arrival.
-    pub(super) fn snapshot(&mut self) -> Vec<RecordBatch> {
+    pub(in crate::operators) fn snapshot(&mut self) -> Vec<RecordBatch> {
         let unsaved = self.runs.iter_mut().filter(|run| !run.saved);
         unsaved
             .map(|run| {
@@ -107,13 +114,41 @@ impl Waiting {
     }
 
     /// Adds what a snapshot holds.
-    pub(super) fn restore(&mut self, rows: RecordBatch, times: &Int64Array) -> Result<()> {
+    pub(in crate::operators) fn restore(
+        &mut self,
+        rows: RecordBatch,
+        times: &Int64Array,
+    ) -> Result<()> {
         self.push_run(rows, times, true)
     }
 
-    pub(super) fn memory_bytes(&self) -> usize {
+    /// The rows that wait.
+    pub(in crate::operators) fn batches(&self) -> impl Iterator<Item = &RecordBatch> {
+        self.runs.iter().map(|run| &run.rows)
+    }
+
+    pub(in crate::operators) fn memory_bytes(&self) -> usize {
         let run = |run: &Run| run.rows.get_array_memory_size() + run.times.len() * size_of::<i64>();
         self.runs.iter().map(run).sum()
+    }
+}
+
+/// What a snapshot says of how far rows have come out.
+pub(in crate::operators) fn released_rows(released: Watermark) -> Result<Option<RecordBatch>> {
+    if released == Watermark::Unknown {
+        return Ok(None);
+    }
+    let bound: ArrayRef = Arc::new(Int64Array::from(vec![released.bound()]));
+    Ok(Some(RecordBatch::try_from_iter([("released", bound)])?))
+}
+
+/// The inverse of [`released_rows`].
+pub(in crate::operators) fn released_of(rows: &RecordBatch) -> Result<Watermark> {
+    let bound = rows.columns().first().and_then(|column| column.as_primitive_opt::<Int64Type>());
+    let bound = bound.and_then(|bound| bound.iter().flatten().next());
+    match bound.ok_or_else(|| Error::bug("not a released time"))? {
+        i64::MAX => Ok(Watermark::End),
+        bound => Ok(Watermark::At(bound)),
     }
 }
 

@@ -9,9 +9,13 @@ mod constant;
 mod grouping;
 mod interval;
 mod join;
+mod sort;
+mod stagger;
 mod temporal;
 mod unnest;
 mod window;
+
+pub(super) use window::interval_ms;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -136,17 +140,17 @@ impl<'a> Translator<'a> {
     /// Adds the nodes of a step; returns the last one, or the sink.
     fn step(&mut self, step: &Step) -> Result<NodeId, SqlError> {
         self.owner = Arc::clone(&step.owner);
-        let node = self.plan(&step.plan)?;
-        let schema = Arc::clone(&self.dataflow.node(node).schema);
+        let mut node = self.plan(&step.plan)?;
         let updating = self.dataflow.node(node).updating;
+        if let (Target::Sink(_, Mode::Shown), Some(sorted), false) =
+            (&step.target, &step.sorted, updating)
+        {
+            node = self.plan(sorted)?;
+        }
+        let schema = Arc::clone(&self.dataflow.node(node).schema);
         let kind = match &step.target {
             Target::Stream(_) => return Ok(node),
-            Target::Sink(name, mode) => {
-                if step.is_sorted && *mode == Mode::Shown && !updating {
-                    return Err(refuse_sort());
-                }
-                NodeKind::Sink(name.clone())
-            }
+            Target::Sink(name, _) => NodeKind::Sink(name.clone()),
             Target::View(name) => NodeKind::View(name.clone()),
         };
         let id = self.node(schema, updating, vec![node], kind);
@@ -200,7 +204,11 @@ impl<'a> Translator<'a> {
             }
             LogicalPlan::Aggregate(aggregate) => self.aggregate(aggregate)?,
             LogicalPlan::Join(join) => self.join(join)?,
-            LogicalPlan::Window(window) => self.window(window)?,
+            LogicalPlan::Window(window) => match self.stagger(window)? {
+                Some(node) => node,
+                None => self.window(window)?,
+            },
+            LogicalPlan::Sort(sort) if sort.fetch.is_none() => self.sort(sort)?,
             LogicalPlan::Unnest(unnest) => self.unnest(unnest)?,
             LogicalPlan::Values(values) => self.values(values)?,
             LogicalPlan::EmptyRelation(empty) => self.empty(empty)?,

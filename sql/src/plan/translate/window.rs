@@ -153,7 +153,8 @@ fn frame(frame: &WindowFrame) -> Result<Frame, SqlError> {
             Ok(Frame::Rows(*rows))
         }
         (WindowFrameUnits::Range, WindowFrameBound::Preceding(width)) => {
-            let preceding = interval_ms(width).ok_or_else(refused)?;
+            let length = interval_ms(width).filter(|length| *length >= 0);
+            let preceding = length.ok_or_else(refused)?;
             Ok(Frame::Range { preceding })
         }
         _ => Err(refused()),
@@ -165,7 +166,7 @@ fn is_zero(value: &ScalarValue) -> bool {
 }
 
 /// A day-time interval in milliseconds.
-fn interval_ms(value: &ScalarValue) -> Option<i64> {
+pub(in crate::plan) fn interval_ms(value: &ScalarValue) -> Option<i64> {
     const DAY_MS: i64 = 86_400_000;
     match value {
         ScalarValue::IntervalMonthDayNano(Some(interval)) if interval.months == 0 => {

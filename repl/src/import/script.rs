@@ -1,0 +1,235 @@
+//! The script of an application.
+
+use std::fmt::Write;
+
+use super::Imported;
+use super::application::{Application, Code, Input, Output, Reference, Resource, Schema};
+
+/// Writes the script of `application`.
+pub(super) fn write(application: &Application) -> Imported {
+    let mut script = Script::default();
+    script.line(&format!("-- Application {} of Kinesis Data Analytics.", application.name));
+    for input in &application.inputs {
+        script.input(input);
+    }
+    for reference in &application.references {
+        script.reference(reference);
+    }
+    script.code(&application.code);
+    let mut written: Vec<&str> = Vec::new();
+    for output in &application.outputs {
+        let before = written.iter().filter(|name| **name == output.stream).count();
+        script.output(output, before + 1);
+        written.push(&output.stream);
+    }
+    if application.outputs.is_empty() {
+        script.decide("the application has no output: add CREATE SINK … FROM a stream");
+    }
+    Imported { name: application.name.clone(), sql: script.sql, decisions: script.decisions }
+}
+
+#[derive(Default)]
+struct Script {
+    sql: String,
+    decisions: Vec<String>,
+}
+
+impl Script {
+    fn line(&mut self, line: &str) {
+        self.sql.push_str(line);
+        self.sql.push('\n');
+    }
+
+    /// Notes what a person has to decide, and says it above the next statement.
+    fn decide(&mut self, what: impl Into<String>) {
+        let what = what.into();
+        self.line(&format!("-- TO DECIDE: {}", what.replace('\n', " ")));
+        self.decisions.push(what);
+    }
+
+    fn input(&mut self, input: &Input) {
+        self.line("");
+        let Some((first, others)) = input.streams.split_first() else { return };
+        if let Some(processor) = &input.processor {
+            self.decide(format!(
+                "records went through the function {processor} first: do in SQL what it did, or \
+                 let it write to a stream that is read here"
+            ));
+        }
+        let stream = match &input.source {
+            Resource::Stream(arn) => arn.clone(),
+            Resource::Firehose(arn) => {
+                self.decide(format!(
+                    "the input was the delivery stream {arn}, which cannot be read: name the data \
+                     stream that feeds it"
+                ));
+                last_part(arn).to_owned()
+            }
+            _ => {
+                self.decide("the input has no source: name a stream");
+                "name-of-the-stream".to_owned()
+            }
+        };
+        let start = self.start(input.start.as_deref());
+        let mut options = vec![("connector", "kinesis".to_owned()), ("stream", stream)];
+        options.extend(self.format(&input.schema, false));
+        options.push(("start", start.to_owned()));
+        self.create("STREAM", first, &input.schema, &options);
+        if !others.is_empty() {
+            self.decide(format!(
+                "the input fed {} streams side by side; {first} takes all its records now, so the \
+                 pumps that read {} are not needed",
+                others.len() + 1,
+                others.join(", ")
+            ));
+        }
+    }
+
+    fn start(&mut self, start: Option<&str>) -> &'static str {
+        match start {
+            Some("NOW") => "latest",
+            Some("TRIM_HORIZON") => "trim_horizon",
+            Some("LAST_STOPPED_POINT") => {
+                self.decide(
+                    "reading went on where the application was stopped, which is not known here: \
+                     start = 'trim_horizon' reads all there is, a timestamp what came after it",
+                );
+                "trim_horizon"
+            }
+            _ => {
+                self.decide(
+                    "the description does not say where reading starts: start = 'trim_horizon' reads \
+                     all there is, 'latest' only what comes",
+                );
+                "trim_horizon"
+            }
+        }
+    }
+
+    fn reference(&mut self, reference: &Reference) {
+        self.line("");
+        let mut options = vec![("connector", "file".to_owned()), ("path", reference.path.clone())];
+        options.extend(self.format(&reference.schema, true));
+        self.create("TABLE", &reference.table, &reference.schema, &options);
+    }
+
+    /// The options of the format of records.
+    fn format(&mut self, schema: &Schema, is_file: bool) -> Vec<(&'static str, String)> {
+        let encoding = schema.encoding.as_deref().unwrap_or("UTF-8");
+        if !["UTF-8", "UTF8"].iter().any(|known| known.eq_ignore_ascii_case(encoding)) {
+            self.decide(format!("records were encoded as {encoding}; only UTF-8 is read"));
+        }
+        let mut options = vec![("format", schema.format.to_lowercase())];
+        if !schema.format.eq_ignore_ascii_case("CSV") {
+            return options;
+        }
+        let rows = schema.row_delimiter.as_deref().unwrap_or("\n");
+        if !["\n", "\r\n", "\\n", "\\r\\n"].contains(&rows) {
+            self.decide(format!("rows were divided by {rows:?}; only ends of lines are read"));
+        }
+        match schema.column_delimiter.as_deref().unwrap_or(",") {
+            "," => {}
+            "\t" | "\\t" => options.push(("delimiter", "\\t".to_owned())),
+            one if one.len() == 1 => options.push(("delimiter", one.to_owned())),
+            other => self
+                .decide(format!("columns were divided by {other:?}; only one character is read")),
+        }
+        if is_file {
+            self.decide(
+                "the file is read without a header, as the application did; if its first line is \
+                 one, say header = 'true'",
+            );
+            options.push(("header", "false".to_owned()));
+        }
+        options
+    }
+
+    fn create(&mut self, kind: &str, name: &str, schema: &Schema, options: &[(&str, String)]) {
+        let columns: Vec<String> = schema
+            .columns
+            .iter()
+            .map(|column| {
+                let mapping = mapping(schema, column.mapping.as_deref());
+                let mapping = mapping.map(|path| format!(" MAPPING {}", text(&path)));
+                let sql_type = &column.sql_type;
+                format!("  {} {sql_type}{}", quoted(&column.name), mapping.unwrap_or_default())
+            })
+            .collect();
+        self.line(&format!("CREATE {kind} {} (", quoted(name)));
+        self.line(&columns.join(",\n"));
+        self.line(&format!(") WITH ({});", list(options)));
+    }
+
+    fn code(&mut self, code: &Code) {
+        self.line("");
+        match code {
+            Code::Text(code) => {
+                self.line("-- The code of the application.");
+                self.line(code);
+                // Its last statement may have no end; another end does no harm.
+                self.line(";");
+            }
+            Code::Object(path) => {
+                self.decide(format!("the code lies in {path}: put it here"));
+            }
+            Code::None => self.decide("the application has no code: put it here"),
+        }
+    }
+
+    fn output(&mut self, output: &Output, number: usize) {
+        self.line("");
+        let (what, arn) = match &output.target {
+            Resource::Stream(arn) => ("the stream", arn.as_str()),
+            Resource::Firehose(arn) => ("the delivery stream", arn.as_str()),
+            Resource::Lambda(arn) => ("the function", arn.as_str()),
+            Resource::Unknown => ("an unknown place", ""),
+        };
+        let name =
+            if number == 1 { output.stream.clone() } else { format!("{}_{number}", output.stream) };
+        let path = format!("out/{}", if arn.is_empty() { name.as_str() } else { last_part(arn) });
+        self.decide(format!(
+            "{} went to {what} {arn}; it is written to files under {path} now: choose their place",
+            output.stream
+        ));
+        let mut options = vec![
+            ("connector", "file".to_owned()),
+            ("path", path),
+            ("format", output.format.to_lowercase()),
+        ];
+        if output.format.eq_ignore_ascii_case("CSV") {
+            options.push(("header", "false".to_owned()));
+        }
+        let from = quoted(&output.stream);
+        self.line(&format!("CREATE SINK {} FROM {from} WITH ({});", quoted(&name), list(&options)));
+    }
+}
+
+/// The path of a column: its own, below that of what becomes a row.
+fn mapping(schema: &Schema, mapping: Option<&str>) -> Option<String> {
+    let mapping = mapping.filter(|_| !schema.format.eq_ignore_ascii_case("CSV"))?;
+    let row = schema.row_path.as_deref().unwrap_or("$").trim_end_matches('.');
+    let column = mapping.strip_prefix('$').unwrap_or(mapping);
+    let point = if column.starts_with(['.', '[']) || column.is_empty() { "" } else { "." };
+    Some(format!("{row}{point}{column}"))
+}
+
+fn list(options: &[(&str, String)]) -> String {
+    let option = |(name, value): &(&str, String)| format!("{name} = {}", text(value));
+    options.iter().map(option).collect::<Vec<_>>().join(", ")
+}
+
+fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+fn text(value: &str) -> String {
+    let mut text = String::with_capacity(value.len() + 2);
+    // Writing into a String cannot fail.
+    let _infallible = write!(text, "'{}'", value.replace('\'', "''"));
+    text
+}
+
+/// What an ARN names.
+fn last_part(arn: &str) -> &str {
+    arn.rsplit(['/', ':']).next().unwrap_or(arn)
+}
