@@ -15,6 +15,7 @@ mod join_output;
 pub mod lookup_join;
 #[cfg(test)]
 mod oracle;
+mod ordered_rows;
 pub mod project;
 mod row_index;
 pub mod sliding_window;
@@ -23,9 +24,11 @@ pub mod stagger_window;
 pub mod temporal_join;
 pub mod time_sort;
 mod timed_rows;
+pub mod top_n;
 pub mod union;
 pub mod unnest;
 pub mod updating_aggregate;
+pub mod updating_window;
 pub mod window_aggregate;
 
 use std::fmt;

@@ -7,10 +7,11 @@ use std::sync::Arc;
 
 use arrow::datatypes::DataType;
 use datafusion::common::config::ConfigOptions;
+use datafusion::common::tree_node::TreeNode;
 use datafusion::common::{Result as DfResult, TableReference, plan_err};
 use datafusion::logical_expr::planner::{ContextProvider, ExprPlanner};
 use datafusion::logical_expr::{
-    AggregateUDF, HigherOrderUDF, LogicalPlan, ScalarUDF, TableSource, WindowUDF,
+    AggregateUDF, Distinct, HigherOrderUDF, LogicalPlan, ScalarUDF, TableSource, WindowUDF,
 };
 use datafusion::optimizer::{Analyzer, Optimizer, OptimizerContext};
 use datafusion::sql::planner::{ParserOptions, SqlToRel};
@@ -54,6 +55,13 @@ pub(super) fn plan(query: &ast::Query, lookup: &Lookup<'_>) -> Result<LogicalPla
 
 /// `plan`, checked and optimised.
 pub(super) fn optimize(plan: LogicalPlan) -> Result<LogicalPlan, SqlError> {
+    let is_distinct_on =
+        |node: &LogicalPlan| Ok(matches!(node, LogicalPlan::Distinct(Distinct::On(_))));
+    if plan.exists(is_distinct_on).map_err(|error| from_datafusion(&error))? {
+        return Err(SqlError::new("DISTINCT ON cannot run continuously").with_hint(
+            "keep the rows that ROW_NUMBER() OVER (PARTITION BY … ORDER BY …) numbers 1",
+        ));
+    }
     let config = config();
     let analyzed = Analyzer::new().execute_and_check(plan, &config, |_, _| {});
     let context = OptimizerContext::new_with_config_options(Arc::new(config));

@@ -114,6 +114,36 @@ fn what_cannot_run_for_ever_is_refused_with_the_way_out() {
 }
 
 #[test]
+fn what_the_first_rows_keep_and_what_frees_it() {
+    let first = |partition: &str, from: &str| {
+        planned(&format!(
+            "SELECT STREAM company_id, n FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY {partition}
+               ORDER BY n DESC) AS place FROM {from}) WHERE place <= 3;"
+        ))
+    };
+    let picture = first("company_id", "jobs");
+    assert!(picture.contains("the first 3 rows of every COMPANY_ID"), "{picture}");
+    assert!(picture.contains("Output  updating") && !picture.contains("Filter"), "{picture}");
+    let picture =
+        first("w", "(SELECT STEP(jobs.ROWTIME BY INTERVAL '1' MINUTE) AS w, * FROM jobs)");
+    assert!(picture.contains("freed by the watermark passing W"), "{picture}");
+    assert!(picture.contains("Output  append-only"), "{picture}");
+    let picture =
+        first("company_id", "(SELECT company_id, SUM(n) AS n FROM jobs GROUP BY company_id)");
+    assert!(picture.contains("every row of every COMPANY_ID"), "{picture}");
+    let picture = planned("SELECT STREAM n FROM jobs ORDER BY n LIMIT 3;");
+    assert!(picture.contains("it does not grow"), "{picture}");
+}
+
+#[test]
+fn more_distinct_aggregates_than_there_are_places_for_are_refused() {
+    let counts: Vec<_> = (0..17).map(|n| format!("COUNT(DISTINCT n + {n}) AS c{n}")).collect();
+    let error = refused(&format!("SELECT STREAM {} FROM jobs;", counts.join(", ")));
+    assert!(error.message.contains("more than 16 DISTINCT"), "{error:?}");
+    assert!(error.span.is_some() && error.hint.is_some(), "{error:?}");
+}
+
+#[test]
 fn a_pump_must_fit_its_stream() {
     let error = refused(
         "CREATE STREAM s (a INTEGER, b INTEGER);

@@ -298,6 +298,60 @@ fn sliding_window_of_rows() {
 }
 
 #[test]
+fn first_rows_of_each_key() {
+    check(
+        "SELECT STREAM k, v, t, n FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY k ORDER BY v DESC, t)
+           AS n FROM s) WHERE n <= 3 AND v < 40",
+        "SELECT k, v, t, n FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY k ORDER BY v DESC, t)
+           AS n FROM s) WHERE n <= 3 AND v < 40",
+    );
+}
+
+#[test]
+fn latest_row_of_each_key_over_an_updating_join() {
+    check(
+        "SELECT STREAM k, av, bv FROM (SELECT *, RANK() OVER (PARTITION BY k ORDER BY bt DESC, av) AS n
+           FROM (SELECT a.k, a.v AS av, b.v AS bv, b.t AS bt FROM s AS a LEFT JOIN r AS b
+             ON a.k = b.k AND a.v < b.v)) WHERE n <= 2",
+        "SELECT k, av, bv FROM (SELECT *, RANK() OVER (PARTITION BY k ORDER BY bt DESC, av) AS n
+           FROM (SELECT a.k, a.v AS av, b.v AS bv, b.t AS bt FROM s AS a LEFT JOIN r AS b
+             ON a.k = b.k AND a.v < b.v)) WHERE n <= 2",
+    );
+}
+
+#[test]
+fn first_rows_of_each_window() {
+    check(
+        "SELECT STREAM w, k, v FROM (SELECT *, DENSE_RANK() OVER (PARTITION BY w, k ORDER BY v) AS n
+           FROM (SELECT STEP(s.ROWTIME BY INTERVAL '20' SECOND) AS w, k, v FROM s)) WHERE n <= 2",
+        "SELECT w, k, v FROM (SELECT *, DENSE_RANK() OVER (PARTITION BY w, k ORDER BY v) AS n
+           FROM (SELECT date_bin(INTERVAL '20 seconds', t) AS w, k, v FROM s)) WHERE n <= 2",
+    );
+}
+
+#[test]
+fn order_by_limit() {
+    check(
+        "SELECT STREAM k, SUM(v) AS s FROM s GROUP BY k ORDER BY SUM(v) DESC, k LIMIT 2 OFFSET 1",
+        "SELECT k, SUM(v) FROM s GROUP BY k ORDER BY SUM(v) DESC, k LIMIT 2 OFFSET 1",
+    );
+}
+
+#[test]
+fn window_functions_in_any_order() {
+    check(
+        "SELECT STREAM k, t, v, LAG(v) OVER (PARTITION BY k ORDER BY t) AS l,
+           CUME_DIST() OVER (PARTITION BY k ORDER BY v) AS c,
+           COUNT(*) OVER (ORDER BY t RANGE BETWEEN INTERVAL '3' SECOND PRECEDING AND CURRENT ROW) AS n
+         FROM s",
+        "SELECT k, t, v, LAG(v) OVER (PARTITION BY k ORDER BY t),
+           CUME_DIST() OVER (PARTITION BY k ORDER BY v),
+           COUNT(*) OVER (ORDER BY t RANGE BETWEEN INTERVAL '3 seconds' PRECEDING AND CURRENT ROW)
+         FROM s",
+    );
+}
+
+#[test]
 fn join_of_two_streams() {
     check(
         "SELECT STREAM a.k, a.v AS av, b.v AS bv FROM s AS a JOIN r AS b ON a.k = b.k AND a.v < b.v",

@@ -9,7 +9,7 @@ use datafusion::logical_expr::expr::AggregateFunction;
 use datafusion::logical_expr::{Aggregate, Expr};
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::aggregate::{AggregateFunctionExpr, LoweredAggregateBuilder};
-use millstream_engine::dataflow::NodeId;
+use millstream_engine::dataflow::{NodeId, OperatorSpec};
 use millstream_engine::operators::updating_aggregate::UpdatingAggregateSpec;
 use millstream_engine::operators::window_aggregate::WindowAggregateSpec;
 
@@ -59,6 +59,12 @@ impl Translator<'_> {
                 schema: Arc::clone(&output),
                 input_updating,
             };
+            // What an operator cannot be built of is said before anything runs.
+            spec.build().map_err(|error| SqlError {
+                message: error.message().to_owned(),
+                hint: error.hint().map(str::to_owned),
+                span: None,
+            })?;
             let updating = !spec.is_append_only();
             return Ok(self.operator(output, updating, vec![input], spec));
         };

@@ -9,6 +9,8 @@ mod constant;
 mod grouping;
 mod interval;
 mod join;
+mod over;
+mod rank;
 mod sort;
 mod stagger;
 mod temporal;
@@ -23,7 +25,7 @@ use std::sync::Arc;
 use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::common::DFSchema;
 use datafusion::logical_expr::execution_props::ExecutionProps;
-use datafusion::logical_expr::{Expr, LogicalPlan, TableScan};
+use datafusion::logical_expr::{Expr, Filter, LogicalPlan, Projection, TableScan};
 use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
 use millstream_engine::dataflow::{
@@ -182,18 +184,8 @@ impl<'a> Translator<'a> {
         let node = match plan {
             LogicalPlan::SubqueryAlias(alias) => return self.plan(&alias.input),
             LogicalPlan::TableScan(scan) => self.scan(scan)?,
-            LogicalPlan::Projection(projection) => {
-                let input = self.plan(&projection.input)?;
-                let exprs = physical_all(&projection.expr, projection.input.schema())?;
-                self.project(input, exprs, &arrow_schema(plan))
-            }
-            LogicalPlan::Filter(filter) => {
-                let input = self.plan(&filter.input)?;
-                let predicate = physical(&filter.predicate, filter.input.schema())?;
-                let node = self.dataflow.node(input);
-                let (schema, updating) = (Arc::clone(&node.schema), node.updating);
-                self.operator(schema, updating, vec![input], FilterSpec { predicate })
-            }
+            LogicalPlan::Projection(projection) => self.projection(projection)?,
+            LogicalPlan::Filter(filter) => self.filter(filter)?,
             LogicalPlan::Union(union) => {
                 let inputs = union.inputs.iter().map(|input| self.plan(input));
                 let inputs = inputs.collect::<Result<Vec<_>, _>>()?;
@@ -208,14 +200,36 @@ impl<'a> Translator<'a> {
                 Some(node) => node,
                 None => self.window(window)?,
             },
-            LogicalPlan::Sort(sort) if sort.fetch.is_none() => self.sort(sort)?,
             LogicalPlan::Unnest(unnest) => self.unnest(unnest)?,
             LogicalPlan::Values(values) => self.values(values)?,
             LogicalPlan::EmptyRelation(empty) => self.empty(empty)?,
+            LogicalPlan::Sort(sort) => self.ordered(sort)?,
+            LogicalPlan::Limit(limit) => self.limit(limit)?,
             other => return Err(refuse(other)),
         };
         self.shared.insert(plan.clone(), node);
         Ok(node)
+    }
+
+    fn projection(&mut self, projection: &Projection) -> Result<NodeId, SqlError> {
+        if let Some(node) = self.unnumbered(projection)? {
+            return Ok(node);
+        }
+        let input = self.plan(&projection.input)?;
+        let exprs = physical_all(&projection.expr, projection.input.schema())?;
+        let schema = Arc::new(projection.schema.as_arrow().clone());
+        Ok(self.project(input, exprs, &schema))
+    }
+
+    fn filter(&mut self, filter: &Filter) -> Result<NodeId, SqlError> {
+        if let Some(node) = self.first_rows(filter)? {
+            return Ok(node);
+        }
+        let input = self.plan(&filter.input)?;
+        let predicate = physical(&filter.predicate, filter.input.schema())?;
+        let node = self.dataflow.node(input);
+        let (schema, updating) = (Arc::clone(&node.schema), node.updating);
+        Ok(self.operator(schema, updating, vec![input], FilterSpec { predicate }))
     }
 
     fn scan(&mut self, scan: &TableScan) -> Result<NodeId, SqlError> {
@@ -319,21 +333,14 @@ fn physical_all(exprs: &[Expr], schema: &DFSchema) -> Result<Vec<Arc<dyn Physica
     exprs.iter().map(|expr| physical(expr, schema)).collect()
 }
 
-fn refuse_sort() -> SqlError {
-    SqlError::new("ORDER BY cannot be kept on a stream that does not end")
-        .with_hint("leave ORDER BY out, or ask once: SELECT without STREAM")
-}
-
 fn refuse_limit() -> SqlError {
     SqlError::new("LIMIT has no meaning on a stream that does not end")
-        .with_hint("leave LIMIT out, or ask once: SELECT without STREAM")
+        .with_hint("say which rows are first with ORDER BY, or ask once: SELECT without STREAM")
 }
 
 /// What the reader can do about a plan node that has no incremental form here.
 fn refuse(plan: &LogicalPlan) -> SqlError {
     match plan {
-        LogicalPlan::Limit(_) => refuse_limit(),
-        LogicalPlan::Sort(_) => refuse_sort(),
         LogicalPlan::Distinct(_) => SqlError::new("DISTINCT would have to keep every row for ever")
             .with_hint(
                 "GROUP BY the columns and a window such as STEP(s.ROWTIME BY INTERVAL '1' MINUTE)",

@@ -107,6 +107,8 @@ fn no_time(key: &Expr, ascending: bool) -> SqlError {
     } else {
         "a stream cannot be ordered by a time that descends".to_owned()
     };
-    SqlError::new(message)
-        .with_hint("begin with a time that only grows: ORDER BY FLOOR(s.ROWTIME TO SECOND), …")
+    SqlError::new(message).with_hint(
+        "begin with a time that only grows: ORDER BY FLOOR(s.ROWTIME TO SECOND), …; \
+             or add LIMIT n to keep the first n rows",
+    )
 }

@@ -29,6 +29,13 @@ struct Call<'a> {
 
 impl Translator<'_> {
     pub(super) fn window(&mut self, window: &Window) -> Result<NodeId, SqlError> {
+        if window.window_expr.iter().any(is_in_arrival_order) {
+            return self.sliding_window(window);
+        }
+        self.updating_window(window)
+    }
+
+    fn sliding_window(&mut self, window: &Window) -> Result<NodeId, SqlError> {
         let input = self.plan(&window.input)?;
         let mut columns = Columns::all(window.input.schema());
         let width = window.input.schema().fields().len();
@@ -77,7 +84,7 @@ impl Translator<'_> {
                 .map_err(|error| from_datafusion(&error))?;
             Ok(SlidingAggregate { aggregate: Arc::new(built), frame: call.frame })
         });
-        let windows = windows.collect::<Result<Vec<_>, SqlError>>()?;
+        let windows = windows.collect::<Result<_, SqlError>>()?;
         let output = Arc::new(window.schema.as_arrow().clone());
         let below = Arc::clone(&self.dataflow.node(projected).schema);
         let results = output.fields().iter().skip(width).map(Arc::clone);
@@ -117,6 +124,15 @@ fn aggregate_call(expr: &Expr) -> Result<(&Arc<AggregateUDF>, &WindowFunctionPar
             }
         }
         other => Err(SqlError::new(format!("{other} is no window function"))),
+    }
+}
+
+/// Whether a window is one of KDA's: a frame without an order.
+fn is_in_arrival_order(expr: &Expr) -> bool {
+    match expr {
+        Expr::Alias(alias) => is_in_arrival_order(&alias.expr),
+        Expr::WindowFunction(call) => arrival_order(&call.params).is_ok(),
+        _ => false,
     }
 }
 
