@@ -38,6 +38,16 @@ fn batch_text(name: &str, query: &str) -> String {
     let windows = "INTERVAL '10 seconds', date_time";
     match name {
         "nexmark/q2.sql" => "SELECT auction, price FROM bid WHERE auction % 123 = 0".to_owned(),
+        // Our decimal literals are exact, and the mean of whole numbers is one; prices are positive.
+        "nexmark/q1.sql" | "nexmark/q14.sql" => {
+            query.replace("SELECT STREAM", "SELECT").replace("0.908", "CAST(0.908 AS DECIMAL(3, 3))")
+        }
+        "nexmark/q4.sql" => {
+            query.replace("SELECT STREAM", "SELECT").replace("AVG(q.final)", "CAST(FLOOR(AVG(q.final)) AS BIGINT)")
+        }
+        "nexmark/q17.sql" => {
+            query.replace("SELECT STREAM", "SELECT").replace("AVG(price)", "CAST(FLOOR(AVG(price)) AS BIGINT)")
+        }
         "nexmark/q5.sql" => "WITH counted AS (
              SELECT auction, COUNT(*) AS num, date_bin(INTERVAL '2 seconds', date_time) - pane AS starts
              FROM bid CROSS JOIN (VALUES (INTERVAL '0 seconds'), (INTERVAL '2 seconds'),
