@@ -11,6 +11,7 @@ pub mod generator;
 pub mod kinesis;
 pub mod memory;
 pub mod options;
+pub mod state;
 
 use std::path::PathBuf;
 use std::sync::Arc;

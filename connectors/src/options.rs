@@ -440,7 +440,8 @@ fn parse_flag(value: &str) -> Option<bool> {
     }
 }
 
-fn parse_duration(value: &str) -> Option<Duration> {
+/// A time as options give it: `500ms`, `10s`, `1.5h`; without a unit it is seconds.
+pub fn parse_duration(value: &str) -> Option<Duration> {
     let (number, unit) = number_and_unit(value)?;
     let ms = match unit.as_str() {
         "ms" => 1.0,
@@ -453,7 +454,8 @@ fn parse_duration(value: &str) -> Option<Duration> {
     Duration::try_from_secs_f64(number * ms / 1e3).ok()
 }
 
-fn parse_bytes(value: &str) -> Option<u64> {
+/// A size as options give it: `128MB`, `1GiB`; without a unit it is bytes.
+pub fn parse_bytes(value: &str) -> Option<u64> {
     let (number, unit) = number_and_unit(value)?;
     let factor = match unit.as_str() {
         "" | "b" => 1.0,

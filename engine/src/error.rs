@@ -19,6 +19,8 @@ pub enum ErrorKind {
     Retry,
     /// The input data is bad.
     Data,
+    /// Nothing: another process has taken the application over and goes on with it.
+    Superseded,
     /// Report it: this is our bug.
     Bug,
 }

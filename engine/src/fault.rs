@@ -5,11 +5,14 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringArray, TimestampMillisecondArray};
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimestampMillisecondType};
+use arrow::array::{
+    Array, ArrayRef, AsArray, BinaryArray, Int64Array, RecordBatch, StringArray,
+    TimestampMillisecondArray,
+};
+use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef, TimestampMillisecondType};
 
 use crate::definition::{ROWTIME, TIMESTAMP_TYPE};
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// The name of the stream of bad and late rows.
 pub const ERROR_STREAM: &str = "ERROR_STREAM";
@@ -30,6 +33,14 @@ pub enum Reason {
 }
 
 impl Reason {
+    const ALL: [Self; 5] =
+        [Self::Undecodable, Self::Coercion, Self::NotNull, Self::Late, Self::Expression];
+
+    /// The reason of this name.
+    fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|reason| reason.name() == name)
+    }
+
     /// The value of `ERROR_NAME` in `error_stream`.
     pub fn name(self) -> &'static str {
         match self {
@@ -114,6 +125,59 @@ pub fn error_stream_batch(rows: &[BadRow], now_ms: i64) -> Result<RecordBatch> {
     Ok(RecordBatch::try_new(error_stream_schema(), columns)?)
 }
 
+/// The columns of rows that a checkpoint keeps.
+fn saved_schema() -> SchemaRef {
+    let text = |name: &str| Field::new(name, DataType::Utf8, false);
+    Arc::new(Schema::new(vec![
+        text("reason"),
+        text("message"),
+        text("stream"),
+        text("partition"),
+        text("position"),
+        Field::new("rowtime", DataType::Int64, true),
+        Field::new("raw", DataType::Binary, false),
+    ]))
+}
+
+/// `rows` as a checkpoint keeps them.
+pub(crate) fn save_rows(rows: &[BadRow]) -> Result<RecordBatch> {
+    let text = |value: &dyn Fn(&BadRow) -> String| -> ArrayRef {
+        Arc::new(rows.iter().map(|row| Some(value(row))).collect::<StringArray>())
+    };
+    let columns: Vec<ArrayRef> = vec![
+        text(&|r| r.reason.name().to_owned()),
+        text(&|r| r.message.clone()),
+        text(&|r| r.stream.to_string()),
+        text(&|r| r.partition.to_string()),
+        text(&|r| r.position.clone()),
+        Arc::new(rows.iter().map(|r| r.rowtime_ms).collect::<Int64Array>()),
+        Arc::new(rows.iter().map(|r| Some(r.raw.as_slice())).collect::<BinaryArray>()),
+    ];
+    Ok(RecordBatch::try_new(saved_schema(), columns)?)
+}
+
+/// The rows of which a checkpoint kept `batch`.
+pub(crate) fn saved_rows(batch: &RecordBatch) -> Result<Vec<BadRow>> {
+    let not_ours = || Error::data("not the bad rows of a checkpoint");
+    if batch.schema() != saved_schema() {
+        return Err(not_ours());
+    }
+    let text = |column: usize, row: usize| batch.column(column).as_string::<i32>().value(row);
+    let times = batch.column(5).as_primitive::<Int64Type>();
+    let rows = (0..batch.num_rows()).map(|row| {
+        Ok(BadRow {
+            reason: Reason::named(text(0, row)).ok_or_else(not_ours)?,
+            message: text(1, row).to_owned(),
+            stream: text(2, row).into(),
+            partition: text(3, row).into(),
+            position: text(4, row).to_owned(),
+            rowtime_ms: times.is_valid(row).then(|| times.value(row)),
+            raw: batch.column(6).as_binary::<i32>().value(row).to_vec(),
+        })
+    });
+    rows.collect()
+}
+
 /// The `ROWTIME` of row `index`, in milliseconds since the Unix epoch, if the batch has that column.
 pub(crate) fn rowtime_of(batch: &RecordBatch, index: usize) -> Option<i64> {
     let column = batch.column_by_name(ROWTIME)?;
@@ -148,5 +212,20 @@ mod tests {
         let batch = error_stream_batch(&[row], 7).unwrap();
         let shown = arrow::util::pretty::pretty_format_batches(&[batch]).unwrap().to_string();
         assert!(shown.contains("7b2261223a2278227d") && shown.contains("shardId-000000000000"));
+    }
+
+    #[test]
+    fn bad_rows_survive_a_checkpoint() {
+        let row = |reason, rowtime_ms| BadRow {
+            reason,
+            message: "m".into(),
+            stream: "S".into(),
+            partition: "p".into(),
+            position: "5".into(),
+            rowtime_ms,
+            raw: vec![0, 255],
+        };
+        let rows = Reason::ALL.map(|reason| row(reason, (reason == Reason::Late).then_some(7)));
+        assert_eq!(saved_rows(&save_rows(&rows).unwrap()).unwrap(), rows);
     }
 }

@@ -99,6 +99,16 @@ fn mix(hash: u64, value: u64) -> u64 {
     (high ^ low).wrapping_add(hash.rotate_left(23))
 }
 
+/// The hash of a text. Never changes either.
+pub(crate) fn hash_text(text: &str) -> u64 {
+    hash_bytes(text.as_bytes())
+}
+
+/// A number made of two, which tells about neither.
+pub(crate) fn mix_number(hash: u64, number: u64) -> u64 {
+    finish(mix(finish(hash), number))
+}
+
 fn finish(hash: u64) -> u64 {
     let hash = (hash ^ (hash >> 32)).wrapping_mul(0xE703_7ED1_A0B4_28DB);
     hash ^ (hash >> 29)

@@ -12,11 +12,13 @@
 //! - [`dataflow`]: the planned application, a value: operators and how they are connected
 //! - [`operators`]: one incremental operator per file
 //! - [`executor`]: runs one epoch of a dataflow; pure and synchronous
+//! - [`checkpoint`]: makes epochs durable, and goes on from them
 //! - [`job`]: feeds an executor from [`port::Source`]s and drains it into [`port::Sink`]s
 //!
 //! The engine knows neither SQL text nor AWS, reads no clock but the one it is given, and starts no
 //! I/O of its own.
 
+pub mod checkpoint;
 pub mod clock;
 pub mod dataflow;
 pub mod definition;

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
 
 use crate::delta::Delta;
 use crate::error::Result;
@@ -209,4 +210,53 @@ pub trait Sink: fmt::Debug + Send {
     fn result_interval(&self) -> Option<Duration> {
         None
     }
+
+    /// The sink as one whose output is published with checkpoints, if it can be.
+    fn durable(&mut self) -> Option<&mut dyn DurableSink> {
+        None
+    }
+}
+
+/// A file of a sink that is open, or closed and to be published.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OutputFile {
+    /// Which of the sink's files it is.
+    pub number: u64,
+    /// The folders below the sink's place.
+    pub folders: Vec<String>,
+    /// Its final name.
+    pub name: String,
+    /// How many rows it has.
+    pub rows: u64,
+    /// Whether no row will be added any more: it is published after the commit that says so.
+    pub closed: bool,
+    /// When its first row came, in milliseconds since the Unix epoch.
+    pub opened_ms: i64,
+}
+
+/// What a sink keeps between checkpoints.
+#[derive(Debug, Clone, Default)]
+pub struct SinkState {
+    /// How many files it has begun.
+    pub begun: u64,
+    /// The files that are not published.
+    pub files: Vec<OutputFile>,
+    /// Their rows, as the sink writes them: the first column is the number of the file. From
+    /// [`DurableSink::checkpoint`] those since the checkpoint before; for [`DurableSink::resume`] all.
+    pub rows: Vec<RecordBatch>,
+}
+
+/// A sink whose files become visible only after the commit that lists them, and then exactly once
+/// whatever happens: their rows are state, and their names are fixed.
+#[async_trait]
+pub trait DurableSink: Send {
+    /// Publishes with checkpoints from now on, going on from `state`. The names of new files begin
+    /// with the sink's name and `life`, which no other run's files have.
+    async fn resume(&mut self, life: &str, state: SinkState) -> Result<()>;
+
+    /// Closes what is due, or all, and says what has changed since the checkpoint before.
+    async fn checkpoint(&mut self, flush: Flush) -> Result<SinkState>;
+
+    /// The checkpoint is committed: publishes the files it closed. Publishing twice is publishing once.
+    async fn publish(&mut self) -> Result<()>;
 }

@@ -1,8 +1,10 @@
 //! The command line as written: what may be typed, and the help that teaches it.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use millstream_connectors::options::{parse_bytes, parse_duration};
 
 use crate::output::Format;
 
@@ -47,8 +49,8 @@ An application is a file of SQL statements:
 Relative paths in a script start from the current folder. AWS endpoint, region and credentials come
 from where the AWS command line takes them: AWS_ENDPOINT_URL, AWS_REGION, AWS_PROFILE, ~/.aws.
 
-Exit status: 0 done, 1 an error (one message on standard error), 2 a wrong command line,
-130 stopped at once by a second Ctrl-C.";
+Exit status: 0 done, 1 an error (one message on standard error), 2 a wrong command line, 3 another
+process has taken the application over, 130 stopped at once by a second Ctrl-C.";
 
 /// What to do.
 #[derive(Debug, Subcommand)]
@@ -77,6 +79,8 @@ pub enum Command {
     /// Show the whole thing: a local Kinesis, a producer, a join to Parquet, a query over the files
     #[cfg(feature = "embedded-kinesis")]
     Demo(DemoArgs),
+    /// Look at the state that applications keep between runs, or remove it
+    State(StateArgs),
     /// Measure how fast it is here, beside DataFusion in the same run
     #[command(after_help = BENCH_HELP)]
     Bench(BenchArgs),
@@ -97,6 +101,10 @@ pub struct JobArgs {
     /// On a terminal: print the changes of a result, instead of drawing it anew in its place
     #[arg(long)]
     pub changelog: bool,
+    /// Memory that state may hold; beyond, the job ends and says what holds it
+    /// [default: 60 % of the machine's or container's]
+    #[arg(long, value_name = "BYTES", value_parser = memory)]
+    pub memory: Option<u64>,
 }
 
 /// When a job ends by itself.
@@ -113,8 +121,10 @@ const RUN_HELP: &str = "\
 All files together are one application: everything is declared first, then all sinks run as one job.
 SELECT STREAM statements print their rows while it runs, other SELECTs run when it has ended.
 
-Ctrl-C stops the job cleanly, with all output committed; a second one ends it at once. A summary on
-standard error says what was read, set aside and written; on a terminal a line shows the progress.
+Ctrl-C stops the job cleanly, with all output committed; a second one ends it at once. Started again, an
+application goes on after the last record it has processed, with what it knew: its state is kept in
+checkpoints (--state), and output becomes visible with them, exactly once. If two processes run one
+application, the younger one goes on and the other ends with status 3. A summary on standard error says what was read, set aside and written; on a terminal a line shows the progress.
 
 State that would grow for ever is refused on endless input: add a window, or say
 SET unbounded_state = 'allow' in the file or --set unbounded_state=allow here.
@@ -132,9 +142,63 @@ pub struct RunArgs {
     /// How SELECT statements print their rows
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
+    /// What becomes of its state
+    #[command(flatten)]
+    pub durable: DurableArgs,
     /// Settings and limits
     #[command(flatten)]
     pub job: JobArgs,
+}
+
+/// What becomes of the state of an application.
+#[derive(Debug, Args)]
+pub struct DurableArgs {
+    /// Keep the state in a folder or at `s3://bucket/prefix` and go on from it; 'none' keeps none
+    /// [default: .millstream/NAME beside FILE, if the input never ends]
+    #[arg(long, value_name = "PLACE")]
+    pub state: Option<String>,
+    /// How often a checkpoint is taken; output becomes visible with it
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = interval)]
+    pub checkpoint_interval: Duration,
+    /// Begin anew, whatever state there is
+    #[arg(long)]
+    pub fresh: bool,
+    /// Drop the state of these pumps, views and sinks, and keep the rest
+    #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
+    pub discard_state: Vec<String>,
+}
+
+/// `millstream state`.
+#[derive(Debug, Args)]
+pub struct StateArgs {
+    /// What to do
+    #[command(subcommand)]
+    pub what: StateCommand,
+}
+
+/// What can be done with state.
+#[derive(Debug, Subcommand)]
+pub enum StateCommand {
+    /// List the files
+    Ls {
+        /// A folder or `s3://bucket/prefix`
+        place: String,
+    },
+    /// Show where sources stand and what operators and sinks hold
+    Inspect {
+        /// A folder or `s3://bucket/prefix`
+        place: String,
+    },
+    /// Read everything that a restart would
+    Verify {
+        /// A folder or `s3://bucket/prefix`
+        place: String,
+    },
+    /// Remove it all
+    Rm {
+        /// A folder or `s3://bucket/prefix`
+        place: String,
+    },
 }
 
 const SQL_HELP: &str = "\
@@ -343,6 +407,21 @@ pub struct BenchArgs {
     /// Seed of the events
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
+}
+
+/// The least time between checkpoints: each one writes an object.
+const INTERVAL_MIN: Duration = Duration::from_millis(100);
+
+fn interval(text: &str) -> Result<Duration, String> {
+    match parse_duration(text) {
+        Some(interval) if interval >= INTERVAL_MIN => Ok(interval),
+        Some(_) => Err("at least 100ms".to_owned()),
+        None => Err("a time such as 500ms, 10s or 1m".to_owned()),
+    }
+}
+
+fn memory(text: &str) -> Result<u64, String> {
+    parse_bytes(text).ok_or_else(|| "a size such as 500MB or 2GiB".to_owned())
 }
 
 fn lanes(text: &str) -> Result<usize, String> {

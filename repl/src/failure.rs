@@ -7,7 +7,7 @@ use std::fmt::Write;
 use std::{fmt, io};
 
 use datafusion::error::DataFusionError;
-use millstream_engine::Error;
+use millstream_engine::{Error, ErrorKind};
 
 /// Success.
 pub const STATUS_OK: u8 = 0;
@@ -15,6 +15,8 @@ pub const STATUS_OK: u8 = 0;
 pub const STATUS_ERROR: u8 = 1;
 /// The command line itself was wrong.
 pub const STATUS_USAGE: u8 = 2;
+/// Another process has taken the application over.
+pub const STATUS_SUPERSEDED: u8 = 3;
 /// Stopped by a second Ctrl-C: 128 and the number of the signal, as shells count.
 pub const STATUS_INTERRUPTED: u8 = 130;
 
@@ -23,6 +25,8 @@ pub const STATUS_INTERRUPTED: u8 = 130;
 pub enum Failure {
     /// Something went wrong; the text is complete, ready to be shown.
     Said(String),
+    /// Another process goes on with the application; the text says so.
+    Superseded(String),
     /// Nobody reads standard output any more (`millstream … | head`): no reason to complain.
     OutputClosed,
     /// A person wanted it to end at once.
@@ -44,6 +48,7 @@ impl Failure {
     pub fn status(&self) -> u8 {
         match self {
             Self::Said(_) => STATUS_ERROR,
+            Self::Superseded(_) => STATUS_SUPERSEDED,
             Self::OutputClosed => STATUS_OK,
             Self::Interrupted => STATUS_INTERRUPTED,
         }
@@ -52,7 +57,7 @@ impl Failure {
     /// What to show on standard error; empty where there is nothing to say.
     pub fn text(&self) -> &str {
         match self {
-            Self::Said(text) => text,
+            Self::Said(text) | Self::Superseded(text) => text,
             Self::OutputClosed | Self::Interrupted => "",
         }
     }
@@ -80,6 +85,9 @@ impl From<Error> for Failure {
         }
         if let Some(hint) = error.hint() {
             let _infallible = write!(text, "\n  hint: {hint}");
+        }
+        if error.kind() == ErrorKind::Superseded {
+            return Self::Superseded(text);
         }
         Self::Said(text)
     }

@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
+use millstream_engine::ErrorKind;
 use millstream_engine::dataflow::{Dataflow, NodeId, NodeKind};
 use millstream_engine::definition::RelationDef;
-use millstream_engine::executor::{EpochInput, EpochOutput, Executor, Snapshot};
+use millstream_engine::executor::{EpochInput, EpochOutput, Executor, Snapshot, fold};
 use millstream_engine::port::{PartitionId, Position, SourceBatch, SourceEvent};
 use millstream_sql::{Catalog, StatementKind, parse, plan};
 
@@ -125,16 +126,31 @@ impl Pipeline {
     }
 
     /// Takes a snapshot, forgets the executor and goes on with a new one that is restored from all
-    /// snapshots so far.
+    /// snapshots so far: with another number of lanes, if the operators' state can be spread anew, and
+    /// every other time from what the snapshots amount to.
     ///
     /// # Panics
     ///
     /// When the state cannot be taken or restored.
     pub fn restart(&mut self) {
         self.snapshots.push(self.executor.snapshot().expect("the state can be taken"));
-        self.executor = start(&self.dataflow, self.lanes);
-        let restored = self.executor.restore(self.snapshots.clone());
-        restored.expect("the state can be restored");
+        if self.snapshots.len() > 2 {
+            let snapshots = std::mem::take(&mut self.snapshots);
+            let folded = fold(&self.dataflow, self.lanes, snapshots);
+            self.snapshots = vec![folded.expect("the state can be folded")];
+        }
+        let (lanes, other) = (self.lanes, self.lanes % 3 + 1);
+        for lanes in [other, lanes] {
+            let mut executor = start(&self.dataflow, lanes);
+            match executor.restore(self.snapshots.clone()) {
+                Ok(()) => {
+                    (self.executor, self.lanes) = (executor, lanes);
+                    break;
+                }
+                Err(error) if lanes == other && error.kind() == ErrorKind::Settings => {}
+                Err(error) => unreachable!("the state cannot be restored: {error}"),
+            }
+        }
         self.loaded = false;
     }
 }

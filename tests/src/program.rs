@@ -168,6 +168,15 @@ impl Running {
         }
     }
 
+    /// Whether it has ended.
+    ///
+    /// # Panics
+    ///
+    /// When the process cannot be asked.
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().expect("the process can be asked").is_some()
+    }
+
     /// Waits until `done` holds, looking again and again.
     ///
     /// # Panics

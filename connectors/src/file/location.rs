@@ -301,7 +301,7 @@ pub(super) fn io_text(error: &std::io::Error) -> String {
 }
 
 /// A store's error, by what its reader must do.
-pub(super) fn store_error(shown: &str, error: object_store::Error) -> Error {
+pub(crate) fn store_error(shown: &str, error: object_store::Error) -> Error {
     let mapped = match &error {
         object_store::Error::NotFound { .. } => {
             Error::settings(format!("'{shown}' does not exist"))

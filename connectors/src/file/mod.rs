@@ -19,11 +19,11 @@ pub mod table;
 mod encode;
 mod hive;
 mod lines;
-mod location;
+pub(crate) mod location;
 mod parquet;
 mod publish;
 mod reader;
-mod s3;
+pub(crate) mod s3;
 mod split;
 #[cfg(test)]
 mod tests;

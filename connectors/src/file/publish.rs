@@ -10,6 +10,7 @@ use std::io::Write;
 use std::path::{Path as FsPath, PathBuf};
 use std::sync::Arc;
 
+use ::parquet::file::reader::{FileReader, SerializedFileReader};
 use bytes::Bytes;
 use futures::StreamExt;
 use millstream_engine::{Error, Result};
@@ -61,7 +62,8 @@ impl Place {
         Ok(Self::Folder(folder.to_owned()))
     }
 
-    /// Gives `file` its final name. Publishing the same file again is no error.
+    /// Gives `file` its final name. Publishing the same file again is no error: one with the same rows,
+    /// even if it was encoded by another version.
     ///
     /// # Errors
     ///
@@ -130,7 +132,7 @@ async fn publish_object(
     store: &Arc<dyn ObjectStore>,
     prefix: &Path,
     shown: &str,
-    file: Complete,
+    mut file: Complete,
 ) -> Result<()> {
     // Part by part, as they are: the path's own encoding would escape Hive's escapes again.
     let mut parts: Vec<PathPart<'_>> = prefix.parts().collect();
@@ -139,7 +141,7 @@ async fn publish_object(
         parts.push(part.map_err(|error| Error::bug(format!("a folder name is no name: {error}")))?);
     }
     let path: Path = parts.into_iter().collect();
-    let bytes = Bytes::from(file.bytes);
+    let bytes = Bytes::from(std::mem::take(&mut file.bytes));
     let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
     match store.put_opts(&path, PutPayload::from_bytes(bytes.clone()), options).await {
         Ok(_) => Ok(()),
@@ -149,7 +151,11 @@ async fn publish_object(
         ) => {
             let found = store.get(&path).await.map_err(|error| store_error(shown, error))?;
             let found = found.bytes().await.map_err(|error| store_error(shown, error))?;
-            if found == bytes { Ok(()) } else { Err(taken(&format!("{shown} ({path})"))) }
+            if is_same(&found, &bytes, &file.name) {
+                Ok(())
+            } else {
+                Err(taken(&format!("{shown} ({path})")))
+            }
         }
         Err(error) => Err(store_error(shown, error)),
     }
@@ -167,7 +173,8 @@ fn publish_local(root: &FsPath, file: &Complete) -> Result<()> {
     match std::fs::hard_link(&hidden.0, &path) {
         Ok(()) => {}
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
-            let same = std::fs::read(&path).is_ok_and(|found| found == file.bytes);
+            let found = std::fs::read(&path).map_err(|error| failed(&error))?;
+            let same = is_same(&Bytes::from(found), &Bytes::from(file.bytes.clone()), &file.name);
             return if same { Ok(()) } else { Err(taken(&path.display().to_string())) };
         }
         // File systems without hard links: the name is ours alone, so nobody takes it in between.
@@ -184,6 +191,17 @@ fn publish_local(root: &FsPath, file: &Complete) -> Result<()> {
         changed = folder.parent();
     }
     Ok(())
+}
+
+/// Whether the file `found` under a name of ours is the one we would have written. Names are never used
+/// twice, so a Parquet file of as many rows is, although pages may be cut elsewhere after a restart.
+fn is_same(found: &Bytes, wanted: &Bytes, name: &str) -> bool {
+    let rows = |file: &Bytes| {
+        let reader = SerializedFileReader::new(file.clone()).ok()?;
+        Some(reader.metadata().file_metadata().num_rows())
+    };
+    found == wanted
+        || (name.ends_with(".parquet") && rows(found).is_some() && rows(found) == rows(wanted))
 }
 
 fn taken(path: &str) -> Error {

@@ -30,7 +30,7 @@ const RETRIES_MAX: usize = 6;
 /// # Errors
 ///
 /// When the configuration contradicts itself.
-pub(super) async fn open_bucket(bucket: &str) -> Result<Arc<dyn ObjectStore>> {
+pub(crate) async fn open_bucket(bucket: &str) -> Result<Arc<dyn ObjectStore>> {
     let shared = Box::pin(aws_config::defaults(BehaviorVersion::latest()).load()).await;
     let region = shared.region().map_or(REGION_DEFAULT, |region| region.as_ref());
     let mut builder = AmazonS3Builder::from_env()

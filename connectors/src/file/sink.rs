@@ -4,7 +4,11 @@
 //! job ends; until then it exists in memory only, so an aborted job leaves nothing behind. Encoding is
 //! work for a processor and runs off the tasks that do I/O.
 //!
+//! With checkpoints a file is published after the commit that lists it, see [`commit`].
+//!
 //! Column names are written in lower case, as Athena knows no others.
+
+mod commit;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -15,9 +19,10 @@ use arrow::compute::take_record_batch;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use async_trait::async_trait;
 use millstream_engine::definition::RelationDef;
-use millstream_engine::port::{Flush, Sink, SinkReport};
+use millstream_engine::port::{DurableSink, Flush, Sink, SinkReport};
 use millstream_engine::{Clock, Delta, Error, Result};
 
+use self::commit::Pending;
 use super::encode::{Encoder, Encoding};
 use super::location::Location;
 use super::options::{FileSinkOptions, Mode};
@@ -55,15 +60,30 @@ struct OpenFiles {
     open: HashMap<Vec<String>, OpenFile>,
     complete: Vec<Complete>,
     bad: u64,
+    /// For a sink that publishes with checkpoints: what they need.
+    pending: Option<Pending>,
 }
 
 #[derive(Debug)]
 struct OpenFile {
     encoder: Encoder,
-    /// When its first row came, on the monotonic clock.
-    since: Duration,
+    /// When its first row came.
+    since: Moment,
     /// The order in which files were opened, which decides between equal times.
     number: u64,
+}
+
+/// A moment on both clocks: one to wait by, one that means something after a restart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Moment {
+    monotonic: Duration,
+    unix_ms: i64,
+}
+
+impl Moment {
+    fn now(clock: &dyn Clock) -> Self {
+        Self { monotonic: clock.monotonic(), unix_ms: clock.now_ms() }
+    }
 }
 
 /// How rows are laid out in files.
@@ -119,6 +139,7 @@ impl FileSink {
             open: HashMap::new(),
             complete: Vec::new(),
             bad: 0,
+            pending: None,
         };
         Ok(Self {
             place: Place::prepare(location).await?,
@@ -130,18 +151,18 @@ impl FileSink {
     }
 
     /// Does `work` on the files off the tasks that do I/O, then publishes what is complete.
-    async fn work(
+    async fn work<T: Send + 'static>(
         &mut self,
-        work: impl FnOnce(&mut OpenFiles) -> Result<()> + Send + 'static,
-    ) -> Result<()> {
+        work: impl FnOnce(&mut OpenFiles) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
         let Some(mut files) = self.files.take() else {
             return Err(Error::bug("a sink that failed was written to"));
         };
         let done = tokio::task::spawn_blocking(move || {
-            work(&mut files)?;
-            Ok::<_, Error>(files)
+            let done = work(&mut files)?;
+            Ok::<_, Error>((files, done))
         });
-        let mut files =
+        let (mut files, done) =
             done.await.map_err(|error| Error::bug(format!("encoding ended early: {error}")))??;
         let complete = std::mem::take(&mut files.complete);
         self.report.bad = files.bad;
@@ -153,7 +174,17 @@ impl FileSink {
             self.report.files += 1;
             self.report.bytes += bytes;
         }
-        Ok(())
+        Ok(done)
+    }
+
+    /// Which files are due to be closed.
+    fn due(&self, flush: Flush) -> impl Fn(&OpenFile) -> bool + Copy + Send + use<> {
+        let now = self.clock.monotonic();
+        let interval = self.roll_interval;
+        move |file| match flush {
+            Flush::All => true,
+            Flush::Due => now.saturating_sub(file.since.monotonic) >= interval,
+        }
     }
 }
 
@@ -163,23 +194,22 @@ impl Sink for FileSink {
         if rows.iter().all(|delta| delta.num_rows() == 0) {
             return Ok(());
         }
-        let now = self.clock.monotonic();
+        let now = Moment::now(&*self.clock);
         self.work(move |files| files.write(epoch, &rows, now)).await
     }
 
     async fn flush(&mut self, flush: Flush) -> Result<()> {
-        let now = self.clock.monotonic();
-        let interval = self.roll_interval;
-        let due = move |file: &OpenFile| match flush {
-            Flush::All => true,
-            Flush::Due => now.saturating_sub(file.since) >= interval,
-        };
+        let due = self.due(flush);
         let any = self.files.as_ref().is_none_or(|files| files.open.values().any(due));
         if any { self.work(move |files| files.close_where(due)).await } else { Ok(()) }
     }
 
     fn report(&self) -> SinkReport {
         self.report
+    }
+
+    fn durable(&mut self) -> Option<&mut dyn DurableSink> {
+        Some(self)
     }
 }
 
@@ -278,7 +308,7 @@ fn repeated(weights: &Int64Array) -> Result<UInt32Array> {
 }
 
 impl OpenFiles {
-    fn write(&mut self, epoch: u64, deltas: &[Delta], now: Duration) -> Result<()> {
+    fn write(&mut self, epoch: u64, deltas: &[Delta], now: Moment) -> Result<()> {
         for delta in deltas.iter().filter(|delta| delta.num_rows() > 0) {
             let rows = self.layout.rows(epoch, delta)?;
             for share in split(&rows, &self.layout.partition_by)? {
@@ -295,7 +325,7 @@ impl OpenFiles {
         Ok(())
     }
 
-    fn append(&mut self, folders: Vec<String>, rows: &RecordBatch, now: Duration) -> Result<()> {
+    fn append(&mut self, folders: Vec<String>, rows: &RecordBatch, now: Moment) -> Result<()> {
         if rows.num_rows() == 0 {
             return Ok(());
         }
@@ -307,6 +337,9 @@ impl OpenFiles {
             }
         };
         file.encoder.write(rows)?;
+        if let Some(pending) = &mut self.pending {
+            pending.rows.push((file.number, rows.clone()));
+        }
         if file.encoder.size() >= self.file_size {
             return self.complete(folders, file);
         }
@@ -349,12 +382,17 @@ impl OpenFiles {
     }
 
     fn complete(&mut self, folders: Vec<String>, file: OpenFile) -> Result<()> {
-        self.complete.push(Complete {
+        let described = self.described(&folders, &file, true);
+        let complete = Complete {
             folders,
-            name: format!("{}-{:05}.{}", self.stem, file.number, self.encoding.ending()),
+            name: described.name.clone(),
             rows: file.encoder.rows,
             bytes: file.encoder.finish()?,
-        });
+        };
+        match &mut self.pending {
+            Some(pending) => pending.closed.push((described, complete)),
+            None => self.complete.push(complete),
+        }
         Ok(())
     }
 }

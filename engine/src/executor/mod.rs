@@ -7,6 +7,7 @@
 
 mod exchange;
 mod source;
+mod state;
 
 use std::sync::Arc;
 
@@ -14,13 +15,14 @@ use arrow::array::RecordBatch;
 
 use self::exchange::{Lanes, exchange};
 use self::source::{Arrived, SourceState};
+pub use self::state::{Snapshot, fold};
 use crate::dataflow::{Dataflow, Distribution, NodeId, NodeKind, OperatorSpec};
 use crate::delta::{Delta, total_rows};
 use crate::error::{Error, Result};
 use crate::fault::{BadRow, error_stream_batch};
 use crate::operators::contents::Contents;
-use crate::operators::{EpochContext, Input, Operator, Output, StateBatch};
-use crate::port::{Resume, SourceEvent};
+use crate::operators::{EpochContext, Input, Operator, Output};
+use crate::port::SourceEvent;
 use crate::watermark::{Watermark, Watermarks};
 
 /// The rows of a node's inputs from which its lanes run on threads of their own. Starting threads
@@ -59,16 +61,6 @@ pub struct EpochOutput {
     pub watermark_ms: Option<i64>,
 }
 
-/// The state of a dataflow: what every operator's lanes handed over, the time of its sources, and what
-/// it knows its tables to be.
-#[derive(Debug, Clone, Default)]
-pub struct Snapshot {
-    operators: Vec<(NodeId, usize, Vec<StateBatch>)>,
-    sources: Vec<(NodeId, SourceState)>,
-    tables: Vec<(NodeId, Vec<RecordBatch>)>,
-    epoch: u64,
-}
-
 /// A running dataflow: operators and their state, spread over lanes.
 #[derive(Debug)]
 pub struct Executor {
@@ -88,7 +80,11 @@ pub struct Executor {
 enum Running {
     Source(SourceState),
     ErrorStream,
-    Table(Vec<RecordBatch>),
+    /// Its rows, and whether a snapshot has them.
+    Table {
+        rows: Vec<RecordBatch>,
+        saved: bool,
+    },
     Operator(Vec<Box<dyn Operator>>),
     /// A sink or view, and its rows if the executor keeps them.
     Result(Option<Box<Contents>>),
@@ -117,7 +113,7 @@ impl Executor {
             nodes.push(match &node.kind {
                 NodeKind::Source(source) => Running::Source(SourceState::new(source, lanes)),
                 NodeKind::ErrorStream => Running::ErrorStream,
-                NodeKind::Table(_) => Running::Table(Vec::new()),
+                NodeKind::Table(_) => Running::Table { rows: Vec::new(), saved: true },
                 NodeKind::Operator(spec) => {
                     Running::Operator((0..lanes).map(|_| spec.build()).collect::<Result<_>>()?)
                 }
@@ -186,81 +182,6 @@ impl Executor {
             _ => 0,
         });
         bytes.sum()
-    }
-
-    /// The state changes since the last snapshot, and the sources' time.
-    ///
-    /// # Errors
-    ///
-    /// When an operator cannot hand over its state: our bug.
-    pub fn snapshot(&mut self) -> Result<Snapshot> {
-        let mut snapshot = Snapshot { epoch: self.epoch, ..Snapshot::default() };
-        for (index, node) in self.nodes.iter_mut().enumerate() {
-            match node {
-                Running::Operator(lanes) => {
-                    for (lane, operator) in lanes.iter_mut().enumerate() {
-                        snapshot.operators.push((NodeId(index), lane, operator.snapshot()?));
-                    }
-                }
-                Running::Source(source) => {
-                    snapshot.sources.push((NodeId(index), source.clone()));
-                }
-                Running::Table(rows) => snapshot.tables.push((NodeId(index), rows.clone())),
-                Running::Result(Some(contents)) => {
-                    snapshot.operators.push((NodeId(index), 0, contents.snapshot()?));
-                }
-                Running::ErrorStream | Running::Result(None) => {}
-            }
-        }
-        Ok(snapshot)
-    }
-
-    /// Brings a new executor of the same dataflow and lanes to where `snapshots` (all of them, in the
-    /// order they were taken) end. Tables are read again: what they were is known, so that only what
-    /// has changed since reaches the operators.
-    ///
-    /// # Errors
-    ///
-    /// When the snapshots are of another dataflow.
-    pub fn restore(&mut self, snapshots: Vec<Snapshot>) -> Result<()> {
-        let mut states: Vec<Vec<Vec<StateBatch>>> =
-            vec![vec![Vec::new(); self.lanes]; self.nodes.len()];
-        for snapshot in snapshots {
-            self.epoch = snapshot.epoch;
-            for (node, lane, state) in snapshot.operators {
-                let of_lane = states.get_mut(node.0).and_then(|lanes| lanes.get_mut(lane));
-                of_lane.ok_or_else(|| Error::bug("a snapshot of another dataflow"))?.extend(state);
-            }
-            for (node, state) in snapshot.sources {
-                self.nodes[node.0] = Running::Source(state);
-            }
-            for (node, rows) in snapshot.tables {
-                self.nodes[node.0] = Running::Table(rows);
-            }
-        }
-        for (node, states) in self.nodes.iter_mut().zip(states) {
-            match node {
-                Running::Operator(lanes) => {
-                    for (operator, state) in lanes.iter_mut().zip(states) {
-                        operator.restore(state)?;
-                    }
-                }
-                Running::Result(Some(contents)) => {
-                    states.iter().try_for_each(|state| contents.restore(state))?;
-                }
-                _ => {}
-            }
-        }
-        Ok(())
-    }
-
-    /// Where each source goes on: after what the epochs so far have processed.
-    pub fn resume(&self) -> Vec<(NodeId, Resume)> {
-        let nodes = self.nodes.iter().enumerate().filter_map(|(index, node)| match node {
-            Running::Source(source) => Some((NodeId(index), source.resume())),
-            _ => None,
-        });
-        nodes.collect()
     }
 
     fn begin(&mut self, now_ms: i64, input: EpochInput) -> Epoch {
@@ -337,11 +258,12 @@ impl Executor {
 
     fn run_table(&mut self, id: NodeId, epoch: &mut Epoch) -> Result<(Lanes, Watermarks)> {
         let columns = self.dataflow.node(id).schema.fields().len();
-        let Running::Table(current) = &mut self.nodes[id.0] else {
+        let Running::Table { rows: current, saved } = &mut self.nodes[id.0] else {
             return Err(Error::bug("a table node that is none"));
         };
         let mut lanes = vec![Vec::new(); self.lanes];
         if let Some(rows) = epoch.tables[id.0].take() {
+            *saved = false;
             let before = std::mem::replace(current, rows.clone());
             let weighted = |batch: RecordBatch, weight: i64| Delta {
                 weights: Some(vec![weight; batch.num_rows()].into()),

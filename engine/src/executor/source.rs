@@ -19,11 +19,12 @@ use arrow::array::{
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::TimestampMillisecondType;
 
+use crate::checkpoint::manifest::{PartitionRecord, PartitionStatus, SourceRecord};
 use crate::dataflow::{SourceNode, TimeOrder};
 use crate::error::{Error, Result};
 use crate::fault::{BadRow, Reason, rowtime_of};
 use crate::operators::row_text;
-use crate::port::{PartitionId, PartitionProgress, Position, Resume, SourceBatch, SourceEvent};
+use crate::port::{PartitionId, Position, SourceBatch, SourceEvent};
 use crate::watermark::Watermark;
 
 /// What is kept per partition.
@@ -128,15 +129,50 @@ impl SourceState {
         self.partitions.insert(id, partition);
     }
 
-    /// Where the source goes on.
-    pub(super) fn resume(&self) -> Resume {
-        let progress = |partition: &Partition| PartitionProgress {
-            position: partition.position.clone(),
-            finished: partition.status == Status::Finished,
-            parents: partition.parents.clone(),
+    /// Where the source stands; it is the source of `node`.
+    pub(super) fn record(&self, node: usize) -> SourceRecord {
+        let known = |watermark: i64| (watermark != i64::MIN).then_some(watermark);
+        let partitions = self.partitions.iter().map(|(id, partition)| PartitionRecord {
+            name: id.to_string(),
+            position: partition.position.as_ref().map(|position| position.0.clone()),
+            watermark: known(partition.watermark),
+            status: match partition.status {
+                Status::Active => PartitionStatus::Active,
+                Status::Idle => PartitionStatus::Idle,
+                Status::Finished => PartitionStatus::Finished,
+            },
+            parents: partition.parents.iter().map(ToString::to_string).collect(),
+        });
+        SourceRecord {
+            node,
+            stream: self.stream.to_string(),
+            watermark: known(self.watermark.bound()),
+            partitions: partitions.collect(),
+        }
+    }
+
+    /// Stands where `record` says.
+    pub(super) fn restore(&mut self, record: &SourceRecord) {
+        self.watermark = match record.watermark {
+            None => Watermark::Unknown,
+            Some(i64::MAX) => Watermark::End,
+            Some(at) => Watermark::At(at),
         };
-        let partitions = self.partitions.iter().map(|(id, p)| (id.clone(), progress(p)));
-        Resume { partitions: partitions.collect() }
+        let partitions = record.partitions.iter().enumerate().map(|(index, partition)| {
+            let restored = Partition {
+                lane: index % self.lanes,
+                watermark: partition.watermark.unwrap_or(i64::MIN),
+                status: match partition.status {
+                    PartitionStatus::Active => Status::Active,
+                    PartitionStatus::Idle => Status::Idle,
+                    PartitionStatus::Finished => Status::Finished,
+                },
+                position: partition.position.clone().map(Position),
+                parents: partition.parents.iter().map(|p| PartitionId::from(p.as_str())).collect(),
+            };
+            (PartitionId::from(partition.name.as_str()), restored)
+        });
+        self.partitions = partitions.collect();
     }
 
     /// The partition `id`, discovered now if the source did not announce it.

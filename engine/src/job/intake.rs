@@ -2,6 +2,7 @@
 //!
 //! The queue's size is the back-pressure: a source that is ahead waits, decoded, for the engine.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
@@ -36,6 +37,8 @@ pub(super) struct Intake {
     lags: Vec<Arc<AtomicI64>>,
     troubles: Vec<Troubles>,
     open: usize,
+    /// Sources that only pause when they say that they have ended.
+    pausing: BTreeSet<NodeId>,
     /// Dropping them stops the sources.
     _tasks: Vec<OwnedTask<()>>,
 }
@@ -53,6 +56,7 @@ impl Intake {
     pub(super) fn start(
         sources: Vec<(NodeId, Box<dyn Source>)>,
         tables: Vec<(NodeId, Box<dyn Table>)>,
+        pausing: BTreeSet<NodeId>,
     ) -> Self {
         let (sender, queue) = mpsc::channel(QUEUE_EVENTS);
         let open = sources.len();
@@ -67,7 +71,7 @@ impl Intake {
         for (node, table) in tables {
             tasks.push(OwnedTask::spawn(watch_table(node, table, sender.clone())));
         }
-        Self { queue, lags, troubles, open, _tasks: tasks }
+        Self { queue, lags, troubles, open, pausing, _tasks: tasks }
     }
 
     /// Waits for input and returns all that is there, up to an epoch's size. Safe to cancel.
@@ -113,7 +117,10 @@ impl Intake {
             }
             Message::Ended(node) => {
                 self.open = self.open.saturating_sub(1);
-                collected.input.ended.push(node);
+                // What only pauses goes on in a later run, so that its windows stay open.
+                if !self.pausing.contains(&node) {
+                    collected.input.ended.push(node);
+                }
             }
             Message::Table(node, rows, bad) => {
                 collected.input.tables.push((node, rows));

@@ -6,32 +6,43 @@
 //!   table task ──┘   (all there is)           └─► …
 //! ```
 //!
+//! With a [`Durability`], a checkpoint is taken between two epochs every so often; the commit task makes
+//! it durable meanwhile, and the sinks then publish what it closed.
+//!
 //! An epoch takes all that has arrived when the one before is done: a lone row runs at once, a flood
 //! runs in large epochs. Sources decode the next input and sinks encode the last output meanwhile.
 
+mod commit;
 mod drain;
 mod intake;
 mod whole;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 
+use self::commit::{Checkpoints, Commit, Due, Ending, Request};
 use self::drain::Drain;
 use self::intake::{Collected, Intake};
 use self::whole::WholeSinks;
 pub use self::whole::{Read, Shown};
+use crate::checkpoint::protocol::Owner;
+use crate::checkpoint::recovery::Recovered;
 use crate::clock::Clock;
 use crate::dataflow::{Dataflow, NodeId, NodeKind};
 use crate::delta::total_rows;
 use crate::error::{Error, Result};
 use crate::executor::{EpochInput, EpochOutput, Executor};
 use crate::fault::{BadRow, Reason};
-use crate::port::{Sink, SinkReport, Source, Table};
+use crate::port::{Flush, Sink, SinkReport, Source, Table};
 
 /// How often an epoch runs without input, so that idle streams follow the clock.
 const HEARTBEAT: Duration = Duration::from_secs(1);
+
+/// Operators that are named when state needs too much memory.
+const OPERATORS_NAMED: usize = 3;
 
 /// Bad rows kept as examples for the summary.
 const BAD_EXAMPLES_MAX: usize = 5;
@@ -53,6 +64,24 @@ pub struct Job {
     pub lanes: usize,
     /// Who wants to see what its views show; answered between epochs.
     pub reads: mpsc::Receiver<Read>,
+    /// Bytes of memory that the operators' state may hold; beyond, the job ends and says which operator
+    /// holds how much.
+    pub memory_bytes: Option<usize>,
+    /// How its state survives; `None` for a job whose state ends with it.
+    pub durability: Option<Durability>,
+}
+
+/// How the state of a job survives.
+#[derive(Debug)]
+pub struct Durability {
+    /// The right to commit.
+    pub owner: Owner,
+    /// What to go on from.
+    pub recovered: Recovered,
+    /// How long rows wait for a checkpoint.
+    pub interval: Duration,
+    /// Sources that only pause when they come to an end: a later run goes on with them.
+    pub pausing: BTreeSet<NodeId>,
 }
 
 /// How far a job is.
@@ -109,7 +138,7 @@ enum Event {
 
 impl Job {
     /// Runs until every source has ended, or until `stop` becomes true (or its sender is dropped); then
-    /// publishes everything. `observe` is called after every epoch.
+    /// publishes everything, with a last checkpoint if the job has any. `observe` is called after every epoch.
     ///
     /// Ended sources close every window. A stopped job's open windows stay open: what they hold is not
     /// final.
@@ -124,14 +153,29 @@ impl Job {
     ) -> Result<Progress> {
         let started = self.clock.monotonic();
         let mut progress = Progress::default();
-        let executor = Executor::new(Arc::clone(&self.dataflow), self.lanes)?;
+        let mut executor = Executor::new(Arc::clone(&self.dataflow), self.lanes)?;
+        let (checkpoints, pausing) = match self.durability.take() {
+            Some(mut durability) => {
+                executor.restore(std::mem::take(&mut durability.recovered.snapshots))?;
+                resume_sinks(&mut self.sinks, &mut durability).await?;
+                (Some((durability.owner, durability.interval)), durability.pausing)
+            }
+            None => (None, BTreeSet::new()),
+        };
+        let pauses = !pausing.is_empty();
         // Tables are whole before any stream moves.
         let first = load_tables(&mut self.tables, &mut progress).await?;
-        let mut intake = Intake::start(self.sources, self.tables);
+        let mut intake = Intake::start(self.sources, self.tables, pausing);
         let whole = WholeSinks::new(&self.dataflow, &self.sinks)?;
-        let drain = Drain::start(self.sinks, &self.clock);
+        let drain = Drain::start(self.sinks, checkpoints.is_some(), &self.clock);
+        let checkpoints = checkpoints
+            .map(|owner| Checkpoints::start(owner, &self.dataflow, &drain, &*self.clock));
+        let heartbeat = checkpoints.as_ref().map_or(HEARTBEAT, |c| c.interval.min(HEARTBEAT));
         let executor = Some(executor);
-        let mut loop_ = Loop { executor, drain, whole, clock: self.clock, progress, started };
+        let memory = Memory { dataflow: Arc::clone(&self.dataflow), bytes_max: self.memory_bytes };
+        let clock = self.clock;
+        let mut loop_ =
+            Loop { executor, drain, whole, checkpoints, memory, clock, progress, started };
         loop_.epoch(first, &intake).await?;
         observe(&loop_.progress);
         while !intake.has_ended() {
@@ -140,7 +184,7 @@ impl Job {
                 () = stopped(&mut stop) => Event::Stop,
                 Some(read) = self.reads.recv() => Event::Read(read),
                 collected = intake.next() => Event::Input(collected?),
-                () = loop_.clock.sleep(HEARTBEAT) => Event::Heartbeat,
+                () = loop_.clock.sleep(heartbeat) => Event::Heartbeat,
             };
             let input = match event {
                 Event::Input(collected) => {
@@ -155,10 +199,13 @@ impl Job {
                 Event::Stop => break,
             };
             loop_.epoch(input, &intake).await?;
+            loop_.checkpoint_if_due().await?;
             observe(&loop_.progress);
         }
+        let finished = intake.has_ended() && !pauses;
         drop(intake);
-        let progress = loop_.finish(&self.dataflow).await?;
+        let ending = if finished { Ending::Finished } else { Ending::Open };
+        let progress = loop_.finish(&self.dataflow, ending).await?;
         observe(&progress);
         Ok(progress)
     }
@@ -170,6 +217,8 @@ struct Loop {
     executor: Option<Executor>,
     drain: Drain,
     whole: WholeSinks,
+    checkpoints: Option<Checkpoints>,
+    memory: Memory,
     clock: Arc<dyn Clock>,
     progress: Progress,
     started: Duration,
@@ -207,8 +256,12 @@ impl Loop {
 
     async fn step(&mut self, input: EpochInput) -> Result<()> {
         let now_ms = self.clock.now_ms();
+        let changes = !(input.events.is_empty() && input.tables.is_empty());
         let output = self.compute(now_ms, input).await?;
         let progress = &mut self.progress;
+        if let Some(checkpoints) = &mut self.checkpoints {
+            checkpoints.note(changes || !output.sinks.is_empty());
+        }
         progress.epochs = output.epoch;
         progress.rows_in += output.rows_in;
         progress.rows_out +=
@@ -223,13 +276,15 @@ impl Loop {
     }
 
     async fn compute(&mut self, now_ms: i64, input: EpochInput) -> Result<EpochOutput> {
+        let memory = self.memory.clone();
         let work = move |executor: &mut Executor| {
-            let output = executor.step(now_ms, input);
-            (output, executor.memory_bytes())
+            let output = executor.step(now_ms, input)?;
+            memory.check(executor)?;
+            Ok::<_, Error>((output, executor.memory_bytes()))
         };
-        let (output, state_bytes) = self.with_executor(work).await?;
+        let (output, state_bytes) = self.with_executor(work).await??;
         self.progress.state_bytes = state_bytes;
-        output
+        Ok(output)
     }
 
     /// What the executor does is work for a processor, so it runs where it does not hold up the tasks
@@ -251,16 +306,116 @@ impl Loop {
         Ok(done)
     }
 
-    /// Lets `error_stream` run dry and publishes everything.
-    async fn finish(mut self, dataflow: &Dataflow) -> Result<Progress> {
+    async fn checkpoint_if_due(&mut self) -> Result<()> {
+        let now = self.clock.monotonic();
+        let Some(checkpoints) = &mut self.checkpoints else { return Ok(()) };
+        if checkpoints.has_failed() {
+            return Err(self.failure().await);
+        }
+        match checkpoints.due(now) {
+            Due::Nothing => Ok(()),
+            Due::Look => {
+                checkpoints.ask(Request::Look).await;
+                Ok(())
+            }
+            Due::Checkpoint => self.checkpoint(Flush::Due, Ending::Open).await,
+        }
+    }
+
+    /// Takes a checkpoint and hands it to the commit task.
+    async fn checkpoint(&mut self, flush: Flush, ending: Ending) -> Result<()> {
+        let snapshot = self.with_executor(Executor::snapshot).await??;
+        let replies = self.drain.checkpoint(flush).await?;
+        let watermark_ms = self.progress.watermark_ms;
+        if let Some(checkpoints) = &self.checkpoints {
+            let commit = Commit { snapshot, replies, watermark_ms, ending };
+            checkpoints.ask(Request::Commit(Box::new(commit))).await;
+        }
+        Ok(())
+    }
+
+    /// Why no more checkpoints can be taken.
+    async fn failure(&mut self) -> Error {
+        // A sink that failed is the cause, not that it did not answer.
+        if let Err(error) = self.drain.check().await {
+            return error;
+        }
+        match self.checkpoints.take() {
+            Some(checkpoints) => match checkpoints.finish().await {
+                Err(error) => error,
+                Ok(()) => Error::bug("the commits ended before their job"),
+            },
+            None => Error::bug("a job without checkpoints failed to take one"),
+        }
+    }
+
+    /// Lets `error_stream` run dry, takes the last checkpoint and publishes everything.
+    async fn finish(mut self, dataflow: &Dataflow, ending: Ending) -> Result<Progress> {
         if dataflow.nodes.iter().any(|node| matches!(node.kind, NodeKind::ErrorStream)) {
             self.step(EpochInput::default()).await?;
         }
         self.write_whole(true).await?;
+        if self.checkpoints.is_some() {
+            self.checkpoint(Flush::All, ending).await?;
+        }
+        if let Some(checkpoints) = self.checkpoints.take()
+            && let Err(error) = checkpoints.finish().await
+        {
+            self.drain.check().await?;
+            return Err(error);
+        }
         self.progress.sinks = self.drain.finish().await?;
         self.progress.elapsed = self.clock.monotonic().saturating_sub(self.started);
         Ok(self.progress)
     }
+}
+
+/// How much memory the state of a job may hold.
+#[derive(Debug, Clone)]
+struct Memory {
+    dataflow: Arc<Dataflow>,
+    bytes_max: Option<usize>,
+}
+
+impl Memory {
+    /// Ends the job before the machine does, while it can still say why.
+    fn check(&self, executor: &Executor) -> Result<()> {
+        let held = executor.memory_bytes();
+        let Some(bytes_max) = self.bytes_max.filter(|bytes_max| held > *bytes_max) else {
+            return Ok(());
+        };
+        let mega = |bytes: usize| format!("{:.1} MB", bytes as f64 / 1e6);
+        let mut message =
+            format!("state needs {} of memory and may have {}", mega(held), mega(bytes_max));
+        for (id, bytes) in executor.memory_by_operator().into_iter().take(OPERATORS_NAMED) {
+            let node = self.dataflow.node(id);
+            if let (NodeKind::Operator(spec), true) = (&node.kind, bytes > 0) {
+                let (name, owner) = (spec.name(), &node.owner);
+                message.push_str(&format!("\n  {name} of {owner} holds {}", mega(bytes)));
+            }
+        }
+        Err(Error::settings(message)
+            .with_hint("bound what it keeps with a window, or give it more: --memory"))
+    }
+}
+
+/// Lets the sinks go on from the checkpoint, and publish what it closed and no later one knows to be
+/// published.
+async fn resume_sinks(
+    sinks: &mut [(NodeId, Box<dyn Sink>)],
+    durability: &mut Durability,
+) -> Result<()> {
+    let head = durability.owner.head();
+    for (node, sink) in sinks {
+        let Some(sink) = sink.durable() else { continue };
+        let states = &mut durability.recovered.sinks;
+        let known = states.iter().position(|(known, _)| known == node);
+        let state = known.map(|index| states.swap_remove(index).1).unwrap_or_default();
+        let since = head.nodes.get(node.0).map_or(head.number, |node| node.since);
+        sink.resume(&format!("{}-{since}", head.instance), state).await?;
+        sink.publish().await?;
+    }
+    Ok(())
 }
 
 async fn load_tables(

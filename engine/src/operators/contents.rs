@@ -109,6 +109,11 @@ impl Contents {
         Ok(batches.map(|rows| StateBatch { part: "rows", rows }).collect())
     }
 
+    /// Makes the next snapshot hold all rows.
+    pub fn forget_snapshots(&mut self) {
+        self.index.forget_snapshots();
+    }
+
     /// Adds snapshots, in the order they were taken, to empty contents.
     ///
     /// # Errors

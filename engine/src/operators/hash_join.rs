@@ -40,7 +40,7 @@ use super::join_output::JoinOutput;
 pub use super::join_output::Side;
 use super::row_index::{KeyedRows, RowIndex};
 use super::{EpochContext, Input, Operator, Output, StateBatch};
-use crate::dataflow::{Distribution, Explanation, OperatorSpec};
+use crate::dataflow::{Distribution, Explanation, OperatorSpec, StateShare};
 use crate::error::{Error, Result};
 use crate::watermark::Watermarks;
 
@@ -256,6 +256,19 @@ impl OperatorSpec for HashJoinSpec {
         Watermarks::none(self.schema.fields().len())
     }
 
+    fn state_share(&self, part: &str) -> Option<StateShare> {
+        match part {
+            LEFT => Some(StateShare::Keys(self.left_keys.clone())),
+            RIGHT => Some(StateShare::Keys(self.right_keys.clone())),
+            membership::ROWS if Yields::of(self.join_type, Side::Left).is_some() => {
+                Some(StateShare::Keys(self.left_keys.clone()))
+            }
+            membership::ROWS => Some(StateShare::Keys(self.right_keys.clone())),
+            membership::KEYS => Some(StateShare::Keys((0..self.left_keys.len()).collect())),
+            _ => None,
+        }
+    }
+
     fn build(&self) -> Result<Box<dyn Operator>> {
         self.check()?;
         if self.join_type != JoinType::Inner {
@@ -350,6 +363,12 @@ impl Operator for HashJoin {
         let left = self.left.snapshot()?.into_iter().map(part(LEFT));
         let right = self.right.snapshot()?.into_iter().map(part(RIGHT));
         Ok(left.chain(right).collect())
+    }
+
+    fn forget_snapshots(&mut self) -> bool {
+        self.left.forget_snapshots();
+        self.right.forget_snapshots();
+        true
     }
 
     fn restore(&mut self, state: Vec<StateBatch>) -> Result<()> {

@@ -21,7 +21,7 @@ pub use super::join_output::Side;
 use super::join_output::{JoinOutput, Rows};
 use super::row_index::{KeyedRows, Pairs, RowIndex};
 use super::{EpochContext, Input, Operator, Output, StateBatch};
-use crate::dataflow::{Distribution, Explanation, OperatorSpec};
+use crate::dataflow::{Distribution, Explanation, OperatorSpec, StateShare};
 use crate::delta::Delta;
 use crate::error::{Error, Result};
 use crate::watermark::Watermarks;
@@ -133,6 +133,10 @@ impl OperatorSpec for LookupJoinSpec {
         };
         let mark = (self.kind == LookupKind::Mark).then_some(None);
         Watermarks(self.output.iter().map(stream).chain(mark).collect())
+    }
+
+    fn state_share(&self, part: &str) -> Option<StateShare> {
+        (part == TABLE).then(|| StateShare::Keys(self.table_keys.clone()))
     }
 
     fn build(&self) -> Result<Box<dyn Operator>> {
@@ -300,6 +304,11 @@ impl Operator for LookupJoin {
     fn snapshot(&mut self) -> Result<Vec<StateBatch>> {
         let rows = self.table.snapshot()?;
         Ok(rows.into_iter().map(|rows| StateBatch { part: TABLE, rows }).collect())
+    }
+
+    fn forget_snapshots(&mut self) -> bool {
+        self.table.forget_snapshots();
+        true
     }
 
     fn restore(&mut self, state: Vec<StateBatch>) -> Result<()> {

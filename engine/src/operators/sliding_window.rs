@@ -41,7 +41,7 @@ use self::kernel::{Kernel, new_kernel};
 use self::partitions::Partitions;
 use self::waiting::{Waiting, released_of, released_rows};
 use super::{EpochContext, Input, Operator, Output, StateBatch};
-use crate::dataflow::{Distribution, Explanation, OperatorSpec};
+use crate::dataflow::{Distribution, Explanation, OperatorSpec, StateShare};
 use crate::delta::Delta;
 use crate::error::{Error, Result};
 use crate::monotonic::{from_number, to_numbers};
@@ -133,6 +133,15 @@ impl OperatorSpec for SlidingWindowSpec {
         let mut watermarks = Watermarks::none(self.schema.fields().len());
         watermarks.0[self.time] = inputs.first().and_then(|input| input.get(self.time));
         watermarks
+    }
+
+    fn state_share(&self, part: &str) -> Option<StateShare> {
+        match part {
+            WAITING => Some(StateShare::Keys(self.partition_by.clone())),
+            HISTORY => Some(StateShare::Keys((0..self.partition_by.len()).collect())),
+            RELEASED => Some(StateShare::Shared),
+            _ => None,
+        }
     }
 
     fn build(&self) -> Result<Box<dyn Operator>> {
@@ -295,6 +304,12 @@ impl Operator for SlidingWindow {
         let released = released_rows(self.released)?;
         state.extend(released.map(|rows| StateBatch { part: RELEASED, rows }));
         Ok(state)
+    }
+
+    fn forget_snapshots(&mut self) -> bool {
+        self.waiting.forget_snapshots();
+        self.history.forget_snapshots();
+        true
     }
 
     fn restore(&mut self, state: Vec<StateBatch>) -> Result<()> {

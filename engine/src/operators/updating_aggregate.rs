@@ -43,7 +43,7 @@ use self::touched::{Rows, Touched};
 use self::versions::Versions;
 use super::isolate::isolate;
 use super::{EpochContext, Input, Operator, Output, StateBatch};
-use crate::dataflow::{Distribution, Explanation, OperatorSpec};
+use crate::dataflow::{Distribution, Explanation, OperatorSpec, StateShare};
 use crate::delta::Delta;
 use crate::error::{Error, Result};
 use crate::watermark::Watermarks;
@@ -151,6 +151,11 @@ impl OperatorSpec for UpdatingAggregateSpec {
     fn watermarks(&self, _inputs: &[Watermarks]) -> Watermarks {
         // A group of any age may change: no bound on the times among its columns holds.
         Watermarks::none(self.schema.fields().len())
+    }
+
+    fn state_share(&self, part: &str) -> Option<StateShare> {
+        let _all_begin_with_the_keys = part;
+        Some(StateShare::Keys((0..self.keys.len()).collect()))
     }
 
     fn build(&self) -> Result<Box<dyn Operator>> {
@@ -296,6 +301,13 @@ impl Operator for UpdatingAggregate {
             state.extend(kept.snapshot()?.into_iter().map(part(ROWS)));
         }
         Ok(state)
+    }
+
+    fn forget_snapshots(&mut self) -> bool {
+        self.versions.forget_snapshots();
+        self.distinct.iter_mut().for_each(DistinctValues::forget_snapshots);
+        self.kept.iter_mut().for_each(KeptRows::forget_snapshots);
+        true
     }
 
     fn restore(&mut self, state: Vec<StateBatch>) -> Result<()> {

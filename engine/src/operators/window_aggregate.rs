@@ -37,7 +37,7 @@ use datafusion::physical_expr::expressions::Column;
 use self::groups::{GroupLayout, Groups, Rows};
 use self::split::{Split, WindowTime, split_by_time};
 use super::{EpochContext, Input, Operator, Output, StateBatch};
-use crate::dataflow::{Distribution, Explanation, OperatorSpec};
+use crate::dataflow::{Distribution, Explanation, OperatorSpec, StateShare};
 use crate::delta::Delta;
 use crate::error::{Error, Result};
 use crate::monotonic::{evaluate_at, from_number, to_numbers};
@@ -122,6 +122,19 @@ impl OperatorSpec for WindowAggregateSpec {
         watermarks
     }
 
+    fn state_share(&self, part: &str) -> Option<StateShare> {
+        match part {
+            CLOSED => Some(StateShare::Shared),
+            GROUPS => {
+                // The time comes first, then the other keys.
+                let mut others = 1..;
+                let column = |key| if key == self.time_key { Some(0) } else { others.next() };
+                (0..self.keys.len()).map(column).collect::<Option<_>>().map(StateShare::Keys)
+            }
+            _ => None,
+        }
+    }
+
     fn build(&self) -> Result<Box<dyn Operator>> {
         if self.key_columns().is_none() || self.time_key >= self.keys.len() {
             return Err(Error::bug(
@@ -167,6 +180,22 @@ impl Window {
             self.live = Some(Groups::new(layout)?);
         }
         self.live.as_mut().ok_or_else(|| Error::bug("a window lost its groups"))
+    }
+
+    /// Takes what no snapshot holds out of the window, as a partial state.
+    fn unsaved(&mut self, layout: &Arc<GroupLayout>) -> Result<Option<RecordBatch>> {
+        if self.saved || self.parts.is_empty() {
+            return self.live.take().map(Groups::into_state).transpose();
+        }
+        // Earlier snapshots are forgotten: all of it is to be said again.
+        let mut all = Groups::new(layout)?;
+        for part in self.parts.drain(..) {
+            all.merge(&part)?;
+        }
+        if let Some(live) = self.live.take() {
+            all.merge(&live.into_state()?)?;
+        }
+        all.into_state().map(Some)
     }
 
     /// Adds partial states; merges so that each part is at least twice as large as the next. A state
@@ -328,14 +357,19 @@ impl Operator for WindowAggregate {
             state.push(StateBatch { part: CLOSED, rows });
         }
         for (time, window) in &mut self.windows {
-            let Some(live) = window.live.take() else { continue };
-            let part = live.into_state()?;
+            let Some(part) = window.unsaved(&self.layout)? else { continue };
             let times = Int64Array::from(vec![time.number(); part.num_rows()]);
             state.push(StateBatch { part: GROUPS, rows: with_times(times, &part)? });
             window.push_part(&self.layout, part)?;
             window.saved = true;
         }
         Ok(state)
+    }
+
+    fn forget_snapshots(&mut self) -> bool {
+        self.closed.clear();
+        self.windows.values_mut().for_each(|window| window.saved = false);
+        true
     }
 
     fn restore(&mut self, state: Vec<StateBatch>) -> Result<()> {

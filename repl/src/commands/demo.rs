@@ -82,7 +82,10 @@ pub fn demo(args: &DemoArgs) -> Result<(), Failure> {
 
 async fn show(folder: &Path, keep: bool, stop: &Stop) -> Result<(), Failure> {
     let context = Context { base: folder.to_owned(), ..context(End::Ended)? };
-    let settings = Settings { manner: Manner::Script, context: context.clone(), lanes: cores() };
+    let (manner, lanes) = (Manner::Script, cores());
+    let context_of_session = context.clone();
+    let settings =
+        Settings { manner, context: context_of_session, lanes, memory_bytes: None, state: None };
     let mut session = Session::new(settings, Console::standard(Format::Table));
     let endpoint = EmbeddedKinesis::start(EmbeddedOptions::default())?;
     let url = endpoint.endpoint_url();

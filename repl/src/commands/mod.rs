@@ -8,9 +8,10 @@ mod import;
 #[cfg(feature = "embedded-kinesis")]
 mod kinesis;
 mod setup;
+mod state;
 
 use std::io::{self, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 #[cfg(feature = "embedded-kinesis")]
 pub use demo::demo;
@@ -19,14 +20,16 @@ pub use generate::generate;
 pub use import::import;
 #[cfg(feature = "embedded-kinesis")]
 pub use kinesis::kinesis;
+use millstream_engine::checkpoint::recovery::Discard;
 pub(crate) use setup::{context, runtime, session};
+pub use state::state;
 
 use crate::cli::{ExplainArgs, JobArgs, RunArgs, SqlArgs};
 use crate::failure::Failure;
 use crate::import::is_application;
 use crate::interrupt::{Interrupts, Stop};
 use crate::output::Format;
-use crate::session::Manner;
+use crate::session::{Manner, StatePlace, StateSettings};
 
 /// `millstream run FILE…`.
 ///
@@ -37,7 +40,7 @@ pub fn run(args: &RunArgs) -> Result<(), Failure> {
     let texts: Vec<(String, String)> =
         args.files.iter().map(|file| script(file)).collect::<Result<_, _>>()?;
     let texts: Vec<(&str, &str)> = texts.iter().map(|(n, t)| (n.as_str(), t.as_str())).collect();
-    run_texts(&texts, args.format, &args.job)
+    run_texts(&texts, args.format, &args.job, state_settings(args))
 }
 
 /// `millstream sql STATEMENTS`.
@@ -47,7 +50,7 @@ pub fn run(args: &RunArgs) -> Result<(), Failure> {
 /// What is wrong with the statements, the connections or the data.
 pub fn sql(args: &SqlArgs) -> Result<(), Failure> {
     let text = if args.text == "-" { read(Path::new("-"))?.1 } else { args.text.clone() };
-    run_texts(&[("input", &text)], args.format, &args.job)
+    run_texts(&[("input", &text)], args.format, &args.job, None)
 }
 
 /// `millstream explain FILE`.
@@ -62,8 +65,30 @@ pub fn explain(args: &ExplainArgs) -> Result<(), Failure> {
     runtime()?.block_on(session.explain_script(&name, &text))
 }
 
-fn run_texts(texts: &[(&str, &str)], format: Format, job: &JobArgs) -> Result<(), Failure> {
+/// Where and how the application of these files keeps its state.
+fn state_settings(args: &RunArgs) -> Option<StateSettings> {
+    let durable = &args.durable;
+    let beside = |file: &PathBuf| {
+        let name = file.file_stem()?;
+        (file != Path::new("-")).then(|| file.with_file_name(".millstream").join(name))
+    };
+    let place = match durable.state.as_deref() {
+        Some("none") => return None,
+        Some(place) => StatePlace::Given(place.to_owned()),
+        None => StatePlace::IfEndless(args.files.first().and_then(beside)?),
+    };
+    let discard = Discard { owners: durable.discard_state.clone(), all: durable.fresh };
+    Some(StateSettings { place, interval: durable.checkpoint_interval, discard })
+}
+
+fn run_texts(
+    texts: &[(&str, &str)],
+    format: Format,
+    job: &JobArgs,
+    state: Option<StateSettings>,
+) -> Result<(), Failure> {
     let mut session = session(Manner::Script, format, job)?;
+    session.keep_state(state);
     runtime()?.block_on(async {
         let interrupts = Interrupts::listen()?;
         let work = interrupts.during(async |stop| session.run_script(texts, &stop).await);

@@ -1,5 +1,6 @@
 //! What a command needs to work: a runtime, a clock, a session.
 
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
 use millstream_connectors::{Context, Until};
@@ -36,15 +37,18 @@ pub(crate) fn context(until: End) -> Result<Context, Failure> {
         End::Ended => Until::Ended,
         End::CaughtUp => Until::CaughtUp,
     };
-    // Differs from run to run, so that the retries of two processes do not fall together.
-    let seed = clock.now_ms().unsigned_abs() ^ (u64::from(std::process::id()) << 40);
+    // Differs from run to run and machine to machine: two processes are told apart by it.
+    let seed = RandomState::new().hash_one((clock.now_ms(), std::process::id()));
     Ok(Context { clock: Arc::new(clock), until, seed, base })
 }
 
 /// A session that speaks on standard output and standard error.
 pub(crate) fn session(manner: Manner, format: Format, job: &JobArgs) -> Result<Session, Failure> {
     let lanes = job.parallelism.map_or_else(cores, usize::from);
-    let settings = Settings { manner, context: context(job.until)?, lanes };
+    let memory = job.memory.or_else(memory_default);
+    let memory_bytes = memory.and_then(|bytes| usize::try_from(bytes).ok());
+    let context = context(job.until)?;
+    let settings = Settings { manner, context, lanes, memory_bytes, state: None };
     let console =
         Console { changes: Changes::changelog(job.changelog), ..Console::standard(format) };
     let mut session = Session::new(settings, console);
@@ -52,6 +56,18 @@ pub(crate) fn session(manner: Manner, format: Format, job: &JobArgs) -> Result<S
         session.set(key, value)?;
     }
     Ok(session)
+}
+
+/// 60 % of what the container, or else the machine, has: the rest is for what is on its way.
+fn memory_default() -> Option<u64> {
+    let read = |path| std::fs::read_to_string(path).ok();
+    let of_container = read("/sys/fs/cgroup/memory.max").and_then(|text| text.trim().parse().ok());
+    let of_machine = read("/proc/meminfo").and_then(|text| {
+        let line = text.lines().find(|line| line.starts_with("MemTotal:"))?;
+        line.split_whitespace().nth(1)?.parse::<u64>().ok().map(|kilobytes| kilobytes * 1024)
+    });
+    let available: u64 = of_container.into_iter().chain(of_machine).min()?;
+    Some(available / 10 * 6)
 }
 
 pub(super) fn cores() -> usize {

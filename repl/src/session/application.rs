@@ -11,14 +11,15 @@ use millstream_connectors::{Until, open_sink, open_source, open_table};
 use millstream_engine::Error;
 use millstream_engine::dataflow::{Dataflow, NodeId, NodeKind};
 use millstream_engine::definition::{RelationDef, Rowtime};
-use millstream_engine::job::{Job, Progress, Read};
-use millstream_engine::port::{Resume, Sink, Source, Table};
+use millstream_engine::job::{Durability, Job, Progress, Read};
+use millstream_engine::port::{Sink, Source, Table};
 use millstream_engine::task::OwnedTask;
 use millstream_sql::catalog::UNBOUNDED_STATE;
 use millstream_sql::plan::{self, Planned, QUERY_SINK, SHOWN_MODE};
 use millstream_sql::statement::{Query, SinkInput};
 use tokio::sync::mpsc;
 
+use super::durable::resume;
 use super::inspect::JobRecord;
 use super::shown::{Arriving, ShownQueries};
 use super::{Manner, Session};
@@ -133,28 +134,29 @@ impl Session {
     }
 
     /// Whether every source of the dataflow ends by itself.
-    fn is_bounded(&self, dataflow: &Dataflow) -> bool {
+    pub(super) fn is_bounded(&self, dataflow: &Dataflow) -> bool {
         let mut streams = dataflow.nodes.iter().filter_map(|node| match &node.kind {
             NodeKind::Source(source) => self.catalog.streams.get(&source.stream),
             _ => None,
         });
-        streams.all(|def| {
-            let is =
-                |name, value: &str| def.option(name).is_some_and(|v| v.eq_ignore_ascii_case(value));
-            (is("connector", "file") && !is("follow", "true"))
-                || (is("connector", "generator") && def.option("count").is_some())
-        })
+        streams.all(ends)
     }
 
     /// Connects the dataflow: what is read first, so that a missing input leaves no output behind.
     pub(super) async fn open(
-        &self,
+        &mut self,
         planned: &Planned,
         queries: &[Continuous<'_>],
     ) -> Result<Running, Failure> {
-        let context = &self.settings.context;
         let dataflow = Arc::new(planned.dataflow.clone());
-        let (sources, tables) = self.open_inputs(&dataflow).await?;
+        let durability = self.take_over(&dataflow).await?;
+        let inputs = match &durability {
+            // Nothing would be made of it.
+            Some(durability) if durability.owner.head().finished => Default::default(),
+            _ => self.open_inputs(&dataflow, durability.as_ref()).await?,
+        };
+        let context = &self.settings.context;
+        let (sources, tables) = inputs;
         let (mut shown, arriving) = ShownQueries::new();
         let mut outputs: Vec<(NodeId, Box<dyn Sink>)> = Vec::new();
         for (id, node) in dataflow.iter() {
@@ -173,21 +175,35 @@ impl Session {
         let clock = Arc::clone(&context.clock);
         let lanes = self.settings.lanes;
         let (reader, reads) = mpsc::channel(READS_QUEUE);
-        let job = Job { dataflow, sources, tables, sinks: outputs, clock, lanes, reads };
+        let job = Job {
+            dataflow,
+            sources,
+            tables,
+            sinks: outputs,
+            clock,
+            lanes,
+            reads,
+            memory_bytes: self.settings.memory_bytes,
+            durability,
+        };
         Ok(Running { job, reads: reader, queries: shown, arriving })
     }
 
-    async fn open_inputs(&self, dataflow: &Dataflow) -> Result<(Sources, Tables), Failure> {
+    async fn open_inputs(
+        &self,
+        dataflow: &Dataflow,
+        durability: Option<&Durability>,
+    ) -> Result<(Sources, Tables), Failure> {
         let context = &self.settings.context;
         let (mut sources, mut tables) = (Vec::new(), Vec::new());
         for (id, node) in dataflow.iter() {
             match &node.kind {
                 NodeKind::Source(source) => {
                     let def = declared(&self.catalog.streams, &source.stream)?;
-                    sources.push((
-                        id,
-                        open_source(def, &source.projection, &Resume::default(), context).await?,
-                    ));
+                    let resume = durability.map(|durability| resume(durability, id));
+                    let resume = resume.unwrap_or_default();
+                    let source = open_source(def, &source.projection, &resume, context).await?;
+                    sources.push((id, source));
                 }
                 NodeKind::Table(table) => {
                     let def = declared(&self.catalog.tables, &table.table)?;
@@ -257,6 +273,13 @@ impl Session {
         queries.end(&mut self.console, stop.is_asked())?;
         Ok(progress)
     }
+}
+
+/// Whether the stream ends by itself.
+pub(super) fn ends(def: &RelationDef) -> bool {
+    let is = |name, value: &str| def.option(name).is_some_and(|v| v.eq_ignore_ascii_case(value));
+    (is("connector", "file") && !is("follow", "true"))
+        || (is("connector", "generator") && def.option("count").is_some())
 }
 
 type Sources = Vec<(NodeId, Box<dyn Source>)>;

@@ -16,6 +16,7 @@ mod background;
 mod batch;
 mod console;
 mod declare;
+mod durable;
 mod held;
 mod inspect;
 mod shown;
@@ -33,6 +34,7 @@ use millstream_sql::{Catalog, Folding, SqlError, Statement, StatementKind, parse
 use tokio::sync::watch;
 
 pub use console::{Changes, Console};
+pub use durable::{StatePlace, StateSettings};
 
 use crate::failure::Failure;
 use crate::interrupt::Stop;
@@ -56,6 +58,10 @@ pub struct Settings {
     pub context: Context,
     /// How many lanes of a job work in parallel.
     pub lanes: usize,
+    /// Bytes of memory that the state of a job may hold.
+    pub memory_bytes: Option<usize>,
+    /// Where the state of jobs is kept, if it is to outlive them.
+    pub state: Option<StateSettings>,
 }
 
 /// What was declared so far, and the means to run it.
@@ -84,6 +90,11 @@ impl Session {
             background: Vec::new(),
             progress: watch::Sender::new(Progress::default()),
         }
+    }
+
+    /// Keeps the state of its jobs from now on, or no longer.
+    pub fn keep_state(&mut self, state: Option<StateSettings>) {
+        self.settings.state = state;
     }
 
     /// What was declared so far.

@@ -71,7 +71,10 @@ impl Bench {
             changes: Changes::Drawn,
             lines: || 8,
         };
-        let session = Session::new(Settings { manner, context, lanes: 2 }, console);
+        let session = Session::new(
+            Settings { manner, context, lanes: 2, memory_bytes: None, state: None },
+            console,
+        );
         Self { session, folder, out, notes, clock }
     }
 

@@ -275,6 +275,12 @@ impl Operator for CountingJoin {
         Ok(left.chain(right).collect())
     }
 
+    fn forget_snapshots(&mut self) -> bool {
+        self.left.index.forget_snapshots();
+        self.right.index.forget_snapshots();
+        true
+    }
+
     fn restore(&mut self, state: Vec<StateBatch>) -> Result<()> {
         self.counted = false;
         state.into_iter().try_for_each(|StateBatch { part, rows }| match part {

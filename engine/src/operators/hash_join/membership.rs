@@ -23,8 +23,8 @@ use crate::operators::join_output::JoinOutput;
 use crate::operators::row_index::{KeyedRows, RowIndex};
 use crate::operators::{EpochContext, Input, Operator, Output, StateBatch};
 
-const ROWS: &str = "rows";
-const KEYS: &str = "keys";
+pub(super) const ROWS: &str = "rows";
+pub(super) const KEYS: &str = "keys";
 
 /// A join by membership.
 #[derive(Debug)]
@@ -202,6 +202,12 @@ impl Operator for MembershipJoin {
         let rows = self.rows.snapshot()?.into_iter().map(part(ROWS));
         let keys = self.keys.snapshot()?.into_iter().map(part(KEYS));
         Ok(rows.chain(keys).collect())
+    }
+
+    fn forget_snapshots(&mut self) -> bool {
+        self.rows.forget_snapshots();
+        self.keys.forget_snapshots();
+        true
     }
 
     fn restore(&mut self, state: Vec<StateBatch>) -> Result<()> {

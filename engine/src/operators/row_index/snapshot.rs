@@ -45,6 +45,14 @@ impl RowIndex {
         Ok(batches)
     }
 
+    /// Makes the next snapshot hold all rows.
+    pub(in crate::operators) fn forget_snapshots(&mut self) {
+        self.saved = 0;
+        if let Some(changes) = &mut self.changes {
+            changes.taken_back.clear();
+        }
+    }
+
     /// Adds what a snapshot holds.
     pub(in crate::operators) fn restore(&mut self, rows: &RecordBatch) -> Result<()> {
         let rows = self.restored(rows)?;

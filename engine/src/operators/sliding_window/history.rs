@@ -294,6 +294,12 @@ impl History {
         Ok(Some((partitions, columns)))
     }
 
+    /// Makes the next snapshot hold all rows.
+    pub(super) fn forget_snapshots(&mut self) {
+        self.touched = (0..self.partitions.len()).collect();
+        self.partitions.iter_mut().for_each(|partition| partition.unsaved = partition.times.len());
+    }
+
     /// Declares all rows to be in a snapshot.
     pub(super) fn all_saved(&mut self) {
         for partition in std::mem::take(&mut self.touched) {

@@ -113,6 +113,11 @@ impl Waiting {
             .collect()
     }
 
+    /// Makes the next snapshot hold all rows.
+    pub(super) fn forget_snapshots(&mut self) {
+        self.runs.iter_mut().for_each(|run| run.saved = false);
+    }
+
     /// Adds what a snapshot holds.
     pub(in crate::operators) fn restore(
         &mut self,

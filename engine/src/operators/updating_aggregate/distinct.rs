@@ -186,6 +186,10 @@ impl DistinctValues {
         self.values.snapshot(&[])
     }
 
+    pub(super) fn forget_snapshots(&mut self) {
+        self.values.forget_snapshots();
+    }
+
     pub(super) fn restore(&mut self, rows: &RecordBatch) -> Result<()> {
         if rows.num_columns() != self.schema.fields().len() + usize::from(self.updating) {
             return Err(Error::bug("the state of distinct values has other columns"));

@@ -183,6 +183,10 @@ impl KeptRows {
         self.index.snapshot()
     }
 
+    pub(super) fn forget_snapshots(&mut self) {
+        self.index.forget_snapshots();
+    }
+
     pub(super) fn restore(&mut self, rows: &RecordBatch) -> Result<()> {
         self.index.restore(rows)
     }

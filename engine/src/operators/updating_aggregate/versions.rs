@@ -350,6 +350,17 @@ impl Versions {
         Ok(())
     }
 
+    /// Makes the next snapshot hold all groups.
+    pub(super) fn forget_snapshots(&mut self) {
+        self.removed.clear();
+        let numbers = (0_u32..).zip(&self.places);
+        self.changed =
+            numbers.filter(|(_, place)| **place != NOWHERE).map(|(group, _)| group).collect();
+        for group in &self.changed {
+            self.flags[*group as usize] |= CHANGED;
+        }
+    }
+
     /// The newest rows of the groups changed since the last snapshot; the keys of those gone.
     pub(super) fn take_changes(&mut self) -> Result<Changes> {
         let mut changed = std::mem::take(&mut self.changed);

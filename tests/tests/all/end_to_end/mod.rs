@@ -2,6 +2,7 @@
 //! programs that no one here wrote.
 
 mod company_jobs;
+mod crash;
 mod demo;
 mod faults;
 mod files;

@@ -1,0 +1,210 @@
+//! The commits of a job: a task of its own that makes snapshots durable while epochs go on.
+//!
+//! ```text
+//!   epoch ─► epoch ─► snapshot ─► epoch ─► epoch …           never waits for the store
+//!                        └─► [commit task]: sinks' rows ─► encode ─► create ─► publish
+//! ```
+//!
+//! One commit is on its way at a time: while the store is slow, checkpoints are further apart and
+//! larger.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+
+use super::drain::{Drain, Publisher, SinkReply};
+use crate::checkpoint::compaction::Compaction;
+use crate::checkpoint::format::Part;
+use crate::checkpoint::manifest::{Manifest, PartKind, SinkRecord};
+use crate::checkpoint::protocol::Owner;
+use crate::clock::Clock;
+use crate::dataflow::{Dataflow, NodeId};
+use crate::error::{Error, ErrorKind, Result};
+use crate::executor::Snapshot;
+use crate::port::SinkState;
+use crate::task::OwnedTask;
+
+/// What a checkpoint consists of.
+pub(super) struct Commit {
+    pub(super) snapshot: Snapshot,
+    pub(super) replies: Vec<SinkReply>,
+    pub(super) watermark_ms: Option<i64>,
+    pub(super) ending: Ending,
+}
+
+/// What the commit task is asked for.
+pub(super) enum Request {
+    Commit(Box<Commit>),
+    /// Find out whether another process has taken over.
+    Look,
+}
+
+/// Whether a checkpoint is the last one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ending {
+    /// The job goes on, now or in a later run.
+    Open,
+    /// Every source has ended.
+    Finished,
+}
+
+/// What it is time for.
+pub(super) enum Due {
+    Nothing,
+    /// Nothing has changed, but another process may have taken over.
+    Look,
+    Checkpoint,
+}
+
+/// The checkpoints of a job: when one is due, and the task that commits them.
+pub(super) struct Checkpoints {
+    pub(super) interval: Duration,
+    /// When the last one was taken, on the monotonic clock.
+    last: Duration,
+    /// Whether anything has happened since.
+    changed: bool,
+    state: Arc<State>,
+    requests: mpsc::Sender<Request>,
+    task: OwnedTask<Result<()>>,
+}
+
+/// What the commit task tells.
+#[derive(Debug, Default)]
+struct State {
+    /// A request is being worked on.
+    busy: AtomicBool,
+    /// Sinks hold files that are not published.
+    unpublished: AtomicBool,
+}
+
+impl Checkpoints {
+    pub(super) fn start(
+        (owner, interval): (Owner, Duration),
+        dataflow: &Arc<Dataflow>,
+        drain: &Drain,
+        clock: &dyn Clock,
+    ) -> Self {
+        let (requests, queue) = mpsc::channel(1);
+        let state = Arc::new(State::default());
+        let task = {
+            let compaction = Compaction::new(Arc::clone(dataflow));
+            let work = run((owner, compaction), drain.publisher(), queue, Arc::clone(&state));
+            OwnedTask::spawn(work)
+        };
+        Self { interval, last: clock.monotonic(), changed: false, state, requests, task }
+    }
+
+    /// An epoch has ended.
+    pub(super) fn note(&mut self, changed: bool) {
+        self.changed |= changed;
+    }
+
+    /// What it is time for. Says so once.
+    pub(super) fn due(&mut self, now: Duration) -> Due {
+        let is_busy = self.state.busy.load(Ordering::Acquire);
+        if is_busy || now.saturating_sub(self.last) < self.interval {
+            return Due::Nothing;
+        }
+        self.last = now;
+        let unpublished = self.state.unpublished.load(Ordering::Acquire);
+        if std::mem::take(&mut self.changed) || unpublished { Due::Checkpoint } else { Due::Look }
+    }
+
+    pub(super) fn has_failed(&self) -> bool {
+        self.task.is_finished()
+    }
+
+    /// Asks for something; waits while something else is worked on.
+    pub(super) async fn ask(&self, request: Request) {
+        self.state.busy.store(true, Ordering::Release);
+        // A task that is gone says why when it is joined.
+        let _gone = self.requests.send(request).await;
+    }
+
+    /// Waits until everything asked for is done.
+    ///
+    /// # Errors
+    ///
+    /// What the commits failed with.
+    pub(super) async fn finish(self) -> Result<()> {
+        drop(self.requests);
+        self.task.join().await?
+    }
+}
+
+async fn run(
+    (mut owner, mut compaction): (Owner, Compaction),
+    publisher: Publisher,
+    mut requests: mpsc::Receiver<Request>,
+    state: Arc<State>,
+) -> Result<()> {
+    while let Some(request) = requests.recv().await {
+        match request {
+            Request::Look => owner.look_ahead().await?,
+            Request::Commit(commit) => {
+                let (mut next, parts) = contents(*commit, &owner).await?;
+                (next.base, next.tail_from) = compaction.next(owner.head());
+                let unpublished = next.sinks.iter().any(|sink| !sink.files.is_empty());
+                owner.commit(next, parts).await?;
+                state.unpublished.store(unpublished, Ordering::Release);
+                if publisher.publish().await {
+                    owner.mark_published().await;
+                }
+                match compaction.after_commit(&owner).await {
+                    // It is tried again after a later commit; until then the tail is longer.
+                    Err(error) if error.kind() == ErrorKind::Retry => {}
+                    done => done?,
+                }
+            }
+        }
+        state.busy.store(false, Ordering::Release);
+    }
+    Ok(())
+}
+
+/// The manifest and the rows of a commit.
+async fn contents(commit: Commit, owner: &Owner) -> Result<(Manifest, Vec<Part>)> {
+    let head = owner.head();
+    let Commit { snapshot, replies, watermark_ms, ending } = commit;
+    let part = |node: NodeId, kind, lane| {
+        move |(name, rows)| Part { node: node.0, kind, lane, name, rows }
+    };
+    let mut parts = Vec::new();
+    for (node, lane, state) in snapshot.operators {
+        let state = state.into_iter().map(|batch| (batch.part.into(), batch.rows));
+        parts.extend(state.map(part(node, PartKind::Operator, lane)));
+    }
+    for (node, rows) in snapshot.tables {
+        let rows = rows.into_iter().map(|rows| ("rows".into(), rows));
+        parts.extend(rows.map(part(node, PartKind::Table, 0)));
+    }
+    let error_stream = head.nodes.iter().position(|node| node.name == crate::fault::ERROR_STREAM);
+    if let Some(node) = error_stream.filter(|_| !snapshot.errors.is_empty()) {
+        let rows = crate::fault::save_rows(&snapshot.errors)?;
+        parts.push(part(NodeId(node), PartKind::Errors, 0)(("rows".into(), rows)));
+    }
+    let mut sinks = Vec::with_capacity(replies.len());
+    for (node, reply) in replies {
+        // A sink that is gone has failed, and the job ends with its error.
+        let state: SinkState =
+            reply.await.map_err(|_| Error::bug("a sink ended in the middle of a checkpoint"))?;
+        let rows = state.rows.into_iter().map(|rows| ("rows".into(), rows));
+        parts.extend(rows.map(part(node, PartKind::Sink, 0)));
+        let name = head.nodes.get(node.0).map_or("", |node| node.name.as_str());
+        let name = name.strip_prefix("sink ").unwrap_or(name).to_owned();
+        sinks.push(SinkRecord { node: node.0, name, begun: state.begun, files: state.files });
+    }
+    let manifest = Manifest {
+        epoch: snapshot.epoch,
+        lanes: snapshot.lanes,
+        finished: ending == Ending::Finished,
+        nodes: head.nodes.clone(),
+        sources: snapshot.sources.into_iter().map(|(_, source)| source).collect(),
+        sinks,
+        watermark_ms: watermark_ms.or(head.watermark_ms),
+        ..Manifest::default()
+    };
+    Ok((manifest, parts))
+}
