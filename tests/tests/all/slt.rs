@@ -31,6 +31,7 @@ scripts! {
     kda_stagger: "kda/stagger.slt",
     kda_time_sort: "kda/time_sort.slt",
     kda_windowed_join: "kda/windowed_join.slt",
+    kda_windowed_outer_join: "kda/windowed_outer_join.slt",
     pumps_in_a_chain: "select/chain.slt",
     filter_and_project: "select/filter.slt",
     identifiers: "select/identifiers.slt",
