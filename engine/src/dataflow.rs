@@ -10,6 +10,7 @@
 //! Nodes are in topological order: a node's inputs come before it. A node may feed several others, so
 //! pumps, views and sinks over one stream share its decoding, and equal subplans share their state.
 
+use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
@@ -153,7 +154,7 @@ pub struct Explanation {
 }
 
 /// An operator as planned: builds the running ones.
-pub trait OperatorSpec: fmt::Debug + Send + Sync {
+pub trait OperatorSpec: Any + fmt::Debug + Send + Sync {
     /// The operator's name, as in `EXPLAIN`.
     fn name(&self) -> &'static str;
 

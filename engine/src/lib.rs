@@ -24,6 +24,7 @@ pub mod dataflow;
 pub mod definition;
 pub mod delta;
 pub mod error;
+pub mod event_window;
 pub mod executor;
 pub mod fault;
 pub mod job;

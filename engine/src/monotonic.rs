@@ -83,7 +83,11 @@ fn function_is_non_decreasing(function: &ScalarFunctionExpr, columns: &mut Vec<u
     };
     match function.name() {
         "date_bin" | "date_trunc" => one(1, columns),
-        "floor"
+        "__tumble"
+        | "__window_start"
+        | "__window_end"
+        | "__window_time"
+        | "floor"
         | "ceil"
         | "to_timestamp"
         | "to_timestamp_millis"

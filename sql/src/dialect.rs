@@ -113,7 +113,7 @@ impl Dialect for Streaming {
         if word.value.eq_ignore_ascii_case("STEP") && *next == Token::LParen {
             return Some(step(parser));
         }
-        if word.keyword == Keyword::TABLE && matches!(next, Token::Word(_)) {
+        if word.keyword == Keyword::TABLE && matches!(next, Token::Word(_) | Token::LParen) {
             parser.advance_token();
             return Some(table_argument(parser));
         }
@@ -167,8 +167,32 @@ fn multiple_below(value: Expr, width: Expr) -> Expr {
     Expr::Nested(Box::new(binary(steps, ast::BinaryOperator::Multiply, width)))
 }
 
-/// The `TABLE name` that stands as an argument of a table function: its name.
+/// What [`table_argument`] makes of `TABLE name PARTITION BY keys`: a call with the name and the keys.
+pub(crate) const PARTITIONED: &str = "__partitioned";
+
+/// The `TABLE name`, `TABLE (query)` or `TABLE name PARTITION BY keys` that stands as an argument of a
+/// table function.
 fn table_argument(parser: &mut Parser) -> Result<Expr, ParserError> {
+    let span = parser.peek_token_ref().span;
+    let rows = if parser.peek_token_ref().token == Token::LParen {
+        parser.parse_expr()?
+    } else {
+        table_name(parser)?
+    };
+    if !parser.parse_keywords(&[Keyword::PARTITION, Keyword::BY]) {
+        return Ok(rows);
+    }
+    let mut partitioned = vec![rows];
+    if parser.consume_token(&Token::LParen) {
+        partitioned.extend(parser.parse_comma_separated(Parser::parse_expr)?);
+        parser.expect_token(&Token::RParen)?;
+    } else {
+        partitioned.push(parser.parse_expr()?);
+    }
+    Ok(call(PARTITIONED, span, partitioned))
+}
+
+fn table_name(parser: &mut Parser) -> Result<Expr, ParserError> {
     let first: Ident = parser.parse_identifier()?;
     if !parser.consume_token(&Token::Period) {
         return Ok(Expr::Identifier(first));

@@ -83,3 +83,8 @@ pub(crate) fn is_named(name: &ObjectName, wanted: &str) -> bool {
         ident.quote_style.is_none() && ident.value.eq_ignore_ascii_case(wanted)
     })
 }
+
+/// The last word of a name.
+pub(crate) fn ident_of(name: &ObjectName) -> Option<&Ident> {
+    name.0.last().and_then(|part| part.as_ident())
+}

@@ -16,8 +16,11 @@ pub mod lookup_join;
 #[cfg(test)]
 mod oracle;
 mod ordered_rows;
+pub mod pane_aggregate;
+pub mod per_window;
 pub mod project;
 mod row_index;
+pub mod session_window;
 pub mod sliding_window;
 pub mod sorted_stream;
 pub mod stagger_window;
@@ -30,6 +33,7 @@ pub mod unnest;
 pub mod updating_aggregate;
 pub mod updating_window;
 pub mod window_aggregate;
+pub mod window_table;
 
 use std::fmt;
 use std::sync::Arc;

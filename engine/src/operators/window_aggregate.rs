@@ -1,8 +1,8 @@
-//! Aggregation by windows: `GROUP BY` a time that only grows, and other keys.
+//! Aggregation by windows: `GROUP BY` times that only grow, and other keys.
 //!
-//! Each distinct value of the time key is a window of its own, with its own groups and accumulators.
-//! A row is accumulated as it comes and forgotten; when the watermark passes a window, its groups
-//! come out, once, and the window is gone.
+//! Each distinct value of the time keys (mostly one, or the start and the end of the same window) is a
+//! window of its own, with its own groups and accumulators. A row is accumulated as it comes and forgotten; when the watermark passes a window, its
+//! groups come out, once, and the window is gone.
 //!
 //! ```text
 //!   rows ──split by time──►  window 12:00  { live groups, partial states … }   closed: evaluate, drop
@@ -16,8 +16,8 @@
 //! Invariant: a group leaves in the step in which the watermark passes its window, never before and
 //! never twice.
 
-mod groups;
-mod split;
+pub(super) mod groups;
+pub(super) mod split;
 #[cfg(test)]
 mod tests;
 
@@ -35,12 +35,12 @@ use datafusion::physical_expr::aggregate::AggregateFunctionExpr;
 use datafusion::physical_expr::expressions::Column;
 
 use self::groups::{GroupLayout, Groups, Rows};
-use self::split::{Split, WindowTime, split_by_time};
+use self::split::{Split, WindowKey, split_by_time};
 use super::{EpochContext, Input, Operator, Output, StateBatch};
 use crate::dataflow::{Distribution, Explanation, OperatorSpec, StateShare};
 use crate::delta::Delta;
 use crate::error::{Error, Result};
-use crate::monotonic::{evaluate_at, from_number, to_numbers};
+use crate::monotonic::{from_number, to_numbers};
 use crate::watermark::{Watermark, Watermarks};
 
 /// Output batches of closed windows are joined until they hold this many rows: DataFusion's own batch
@@ -55,8 +55,8 @@ const CLOSED: &str = "closed";
 pub struct WindowAggregateSpec {
     /// The `GROUP BY` expressions with their output names. The planner makes them plain columns.
     pub keys: Vec<(Arc<dyn PhysicalExpr>, String)>,
-    /// Which of `keys` is the time that only grows.
-    pub time_key: usize,
+    /// Which of `keys` are times that only grow: their columns have watermarks. At least one.
+    pub time_keys: Vec<usize>,
     /// What is computed per group.
     pub aggregates: Vec<Arc<AggregateFunctionExpr>>,
     /// The `FILTER (WHERE …)` of each aggregate.
@@ -65,22 +65,18 @@ pub struct WindowAggregateSpec {
     pub input_schema: SchemaRef,
     /// The columns of the output: the keys, then the aggregates.
     pub schema: SchemaRef,
-    /// The input column with a watermark that the time key is a function of.
-    pub time_input: usize,
 }
 
 impl WindowAggregateSpec {
-    /// Windows whose time is below this are complete.
-    fn close_bound(&self, watermarks: &Watermarks) -> Result<Watermark> {
-        match watermarks.get(self.time_input) {
-            Some(Watermark::At(at)) => {
-                let (time, _) = &self.keys[self.time_key];
-                let bound = evaluate_at(time, &self.input_schema, &[(self.time_input, at)])?;
-                Ok(bound.map_or(Watermark::Unknown, Watermark::At))
-            }
-            Some(Watermark::End) => Ok(Watermark::End),
-            Some(Watermark::Unknown) | None => Ok(Watermark::Unknown),
-        }
+    /// Windows of which a time is below its bound are complete: no row of that time will come.
+    fn bounds(&self, watermarks: &Watermarks) -> Vec<Watermark> {
+        let columns = self.key_columns().unwrap_or_default();
+        let bound = |key: &usize| columns.get(*key).and_then(|column| watermarks.get(*column));
+        self.time_keys.iter().map(|key| bound(key).unwrap_or(Watermark::Unknown)).collect()
+    }
+
+    fn is_time(&self, key: usize) -> bool {
+        self.time_keys.contains(&key)
     }
 
     fn key_columns(&self) -> Option<Vec<usize>> {
@@ -100,7 +96,8 @@ impl OperatorSpec for WindowAggregateSpec {
     fn explain(&self) -> Explanation {
         let keys: Vec<_> = self.keys.iter().map(|(_, name)| name.as_str()).collect();
         let aggregates: Vec<_> = self.aggregates.iter().map(|a| a.name()).collect();
-        let time = keys.get(self.time_key).copied().unwrap_or_default();
+        let times = self.time_keys.iter().filter_map(|key| keys.get(*key).copied());
+        let time = times.collect::<Vec<_>>().join(", ");
         Explanation {
             detail: format!("keys=[{}] aggregates=[{}]", keys.join(", "), aggregates.join(", ")),
             keeps: format!("one row per group of every open {time}"),
@@ -114,10 +111,13 @@ impl OperatorSpec for WindowAggregateSpec {
     }
 
     fn watermarks(&self, inputs: &[Watermarks]) -> Watermarks {
+        // A window is open only while none of its times is passed, so what comes out later has all of
+        // them at or above their bounds.
         let mut watermarks = Watermarks::none(self.schema.fields().len());
-        if let Some(input) = inputs.first().filter(|input| input.get(self.time_input).is_some()) {
-            let bound = self.close_bound(input).unwrap_or(Watermark::Unknown);
-            watermarks.0[self.time_key] = Some(bound);
+        let columns = self.key_columns().unwrap_or_default();
+        for key in &self.time_keys {
+            let column = columns.get(*key);
+            watermarks.0[*key] = column.and_then(|column| inputs.first()?.get(*column));
         }
         watermarks
     }
@@ -126,9 +126,12 @@ impl OperatorSpec for WindowAggregateSpec {
         match part {
             CLOSED => Some(StateShare::Shared),
             GROUPS => {
-                // The time comes first, then the other keys.
-                let mut others = 1..;
-                let column = |key| if key == self.time_key { Some(0) } else { others.next() };
+                // The times come first, then the other keys.
+                let mut others = self.time_keys.len()..;
+                let column = |key| {
+                    let time = self.time_keys.iter().position(|time| *time == key);
+                    time.or_else(|| others.next())
+                };
                 (0..self.keys.len()).map(column).collect::<Option<_>>().map(StateShare::Keys)
             }
             _ => None,
@@ -136,7 +139,8 @@ impl OperatorSpec for WindowAggregateSpec {
     }
 
     fn build(&self) -> Result<Box<dyn Operator>> {
-        if self.key_columns().is_none() || self.time_key >= self.keys.len() {
+        let out_of_range = self.time_keys.iter().any(|key| *key >= self.keys.len());
+        if self.key_columns().is_none() || self.time_keys.is_empty() || out_of_range {
             return Err(Error::bug(
                 "the keys of a windowed aggregate must be columns of its input",
             ));
@@ -146,7 +150,7 @@ impl OperatorSpec for WindowAggregateSpec {
         {
             return Err(Error::bug("the columns of a windowed aggregate do not match its schema"));
         }
-        let keys = self.keys.iter().enumerate().filter(|(i, _)| *i != self.time_key);
+        let keys = self.keys.iter().enumerate().filter(|(i, _)| !self.is_time(*i));
         let keys = keys
             .map(|(_, (key, name))| {
                 Ok(key.return_field(&self.input_schema)?.as_ref().clone().with_name(name))
@@ -240,9 +244,9 @@ impl Window {
 struct WindowAggregate {
     spec: WindowAggregateSpec,
     layout: Arc<GroupLayout>,
-    windows: BTreeMap<WindowTime, Window>,
+    windows: BTreeMap<WindowKey, Window>,
     /// Windows in earlier snapshots that have closed since.
-    closed: Vec<WindowTime>,
+    closed: Vec<WindowKey>,
     /// Reused between batches: the group of each row.
     indices: Vec<usize>,
 }
@@ -256,17 +260,21 @@ impl WindowAggregate {
             Ok(expr.evaluate(batch)?.into_array(batch.num_rows())?)
         };
         let mut keys = Vec::with_capacity(self.spec.keys.len());
-        for (key, _) in &self.spec.keys {
-            keys.push(evaluate(key)?);
+        let mut times = vec![Int64Array::new_null(0); self.spec.time_keys.len()];
+        for (number, (key, _)) in self.spec.keys.iter().enumerate() {
+            let values = evaluate(key)?;
+            match self.spec.time_keys.iter().position(|time| *time == number) {
+                Some(at) => times[at] = to_numbers(&values)?.as_primitive::<Int64Type>().clone(),
+                None => keys.push(values),
+            }
         }
-        let times = to_numbers(&keys.remove(self.spec.time_key))?;
         let mut filters: Vec<Option<BooleanArray>> = Vec::with_capacity(self.spec.filters.len());
         for filter in &self.spec.filters {
             let filter = filter.as_ref().map(&evaluate).transpose()?;
             filters.push(filter.map(|filter| filter.as_boolean().clone()));
         }
         let rows = Rows { keys, arguments: self.layout.arguments(batch)?, filters };
-        match split_by_time(times.as_primitive::<Int64Type>()) {
+        match split_by_time(&times) {
             Split::One(window) => self.add(window, &rows, batch.num_rows()),
             Split::Many { order, windows } => {
                 let rows = rows.reordered(&order)?;
@@ -277,25 +285,36 @@ impl WindowAggregate {
         }
     }
 
-    fn add(&mut self, window: WindowTime, rows: &Rows, count: usize) -> Result<()> {
+    fn add(&mut self, window: WindowKey, rows: &Rows, count: usize) -> Result<()> {
         let window = self.windows.entry(window).or_default();
         window.live(&self.layout)?.update(rows, count, &mut self.indices)
     }
 
-    /// Closes what the watermark has passed, in the order of time.
-    fn close(&mut self, bound: Watermark) -> Result<Vec<Delta>> {
+    /// Takes out the windows that the watermark has passed, in the order of time.
+    fn passed(&mut self, bounds: &[Watermark]) -> Vec<(WindowKey, Window)> {
+        if bounds.len() > 1 {
+            return self.windows.extract_if(.., |key, _| key.is_below(bounds)).collect();
+        }
+        let mut passed = Vec::new();
+        while let Some(entry) = self.windows.first_entry()
+            && entry.key().is_below(bounds)
+        {
+            passed.push(entry.remove_entry());
+        }
+        passed
+    }
+
+    /// Closes what the watermark has passed.
+    fn close(&mut self, bounds: &[Watermark]) -> Result<Vec<Delta>> {
         let mut deltas = Vec::new();
         let mut waiting: Vec<RecordBatch> = Vec::new();
         let mut rows = 0;
-        while let Some(entry) = self.windows.first_entry()
-            && entry.key().is_below(bound)
-        {
-            let (time, window) = entry.remove_entry();
+        for (key, window) in self.passed(bounds) {
             if window.saved {
-                self.closed.push(time);
+                self.closed.push(key.clone());
             }
             let (groups, columns) = window.close(&self.layout)?;
-            let batch = self.output(time, groups, columns)?;
+            let batch = self.output(&key, groups, columns)?;
             rows += groups;
             waiting.push(batch);
             if rows >= OUTPUT_ROWS {
@@ -313,15 +332,22 @@ impl WindowAggregate {
     /// The other keys and the results of a window as a batch of the output.
     fn output(
         &self,
-        time: WindowTime,
+        key: &WindowKey,
         groups: usize,
-        mut columns: Vec<ArrayRef>,
+        computed: Vec<ArrayRef>,
     ) -> Result<RecordBatch> {
-        let at = self.spec.time_key;
-        let time_type = self.spec.schema.field(at).data_type();
-        let one = from_number(&Int64Array::from(vec![time.number()]), time_type)?;
         let repeat = UInt32Array::from(vec![0; groups]);
-        columns.insert(at, take(&one, &repeat, None)?);
+        let mut computed = computed.into_iter();
+        let mut columns = Vec::with_capacity(self.spec.schema.fields().len());
+        for (at, field) in self.spec.schema.fields().iter().enumerate() {
+            let time = self.spec.time_keys.iter().position(|time| *time == at);
+            if let Some(time) = time.and_then(|time| key.0.get(time)) {
+                let one = Int64Array::from(vec![time.number()]);
+                columns.push(take(&from_number(&one, field.data_type())?, &repeat, None)?);
+            } else {
+                columns.extend(computed.next());
+            }
+        }
         let fields = self.spec.schema.fields();
         let cast_to = |(column, field): (&ArrayRef, &FieldRef)| {
             if column.data_type() == field.data_type() {
@@ -344,21 +370,21 @@ impl Operator for WindowAggregate {
             }
             self.accumulate(&delta.batch)?;
         }
-        let bound = self.spec.close_bound(&input.watermarks)?;
-        Ok(self.close(bound)?.into())
+        let bounds = self.spec.bounds(&input.watermarks);
+        Ok(self.close(&bounds)?.into())
     }
 
     fn snapshot(&mut self) -> Result<Vec<StateBatch>> {
         let mut state = Vec::new();
         if !self.closed.is_empty() {
-            let times: Int64Array = self.closed.drain(..).map(WindowTime::number).collect();
-            let rows =
-                RecordBatch::try_from_iter_with_nullable([("time", Arc::new(times) as _, true)])?;
-            state.push(StateBatch { part: CLOSED, rows });
+            let closed = std::mem::take(&mut self.closed);
+            let times = time_columns(self.spec.time_keys.len(), &closed);
+            state.push(StateBatch { part: CLOSED, rows: RecordBatch::try_from_iter(times)? });
         }
-        for (time, window) in &mut self.windows {
+        for (key, window) in &mut self.windows {
             let Some(part) = window.unsaved(&self.layout)? else { continue };
-            let times = Int64Array::from(vec![time.number(); part.num_rows()]);
+            let keys = vec![key.clone(); part.num_rows()];
+            let times = time_columns(self.spec.time_keys.len(), &keys);
             state.push(StateBatch { part: GROUPS, rows: with_times(times, &part)? });
             window.push_part(&self.layout, part)?;
             window.saved = true;
@@ -375,14 +401,19 @@ impl Operator for WindowAggregate {
     fn restore(&mut self, state: Vec<StateBatch>) -> Result<()> {
         for StateBatch { part, rows } in state {
             let not_ours = || Error::bug("not the state of a windowed aggregate");
-            let times = rows.columns().first().ok_or_else(not_ours)?;
-            let times = times.as_primitive_opt::<Int64Type>().ok_or_else(not_ours)?.clone();
+            let columns = rows.columns().get(..self.spec.time_keys.len()).ok_or_else(not_ours)?;
+            let times = columns.iter().map(|times| times.as_primitive_opt::<Int64Type>().cloned());
+            let times = times.collect::<Option<Vec<_>>>().ok_or_else(not_ours)?;
+            if rows.num_rows() == 0 {
+                continue;
+            }
             match part {
-                CLOSED => {
-                    for time in &times {
-                        self.windows.remove(&WindowTime::from(time));
+                CLOSED => match split_by_time(&times) {
+                    Split::One(key) => drop(self.windows.remove(&key)),
+                    Split::Many { windows, .. } => {
+                        windows.iter().for_each(|(key, _)| drop(self.windows.remove(key)));
                     }
-                }
+                },
                 GROUPS => self.restore_groups(&times, &rows)?,
                 _ => return Err(not_ours()),
             }
@@ -394,21 +425,18 @@ impl Operator for WindowAggregate {
         let windows: usize = self.windows.values().map(Window::memory_bytes).sum();
         windows
             + self.indices.capacity() * size_of::<usize>()
-            + self.closed.capacity() * size_of::<WindowTime>()
+            + self.closed.capacity() * size_of::<WindowKey>()
     }
 }
 
 impl WindowAggregate {
     /// Adds the partial states of a snapshot. Its rows may be of several windows, since batches may
     /// have been joined on their way through a checkpoint.
-    fn restore_groups(&mut self, times: &Int64Array, rows: &RecordBatch) -> Result<()> {
-        if times.is_empty() {
-            return Ok(());
-        }
-        let all: Vec<usize> = (1..rows.num_columns()).collect();
+    fn restore_groups(&mut self, times: &[Int64Array], rows: &RecordBatch) -> Result<()> {
+        let all: Vec<usize> = (times.len()..rows.num_columns()).collect();
         let states = rows.project(&all)?;
         let (states, windows) = match split_by_time(times) {
-            Split::One(window) => (states, vec![(window, 0..times.len())]),
+            Split::One(window) => (states, vec![(window, 0..rows.num_rows())]),
             Split::Many { order, windows } => {
                 let columns = take_arrays(states.columns(), &order, None)?;
                 let options = RecordBatchOptions::new().with_row_count(Some(order.len()));
@@ -425,11 +453,20 @@ impl WindowAggregate {
     }
 }
 
-/// A window's partial states with its time in front.
-fn with_times(times: Int64Array, part: &RecordBatch) -> Result<RecordBatch> {
+/// The times of windows as columns, to be saved.
+fn time_columns(count: usize, keys: &[WindowKey]) -> Vec<(String, ArrayRef)> {
+    let column = |at: usize| {
+        let times = keys.iter().map(|key| key.0.get(at).and_then(|time| time.number()));
+        (format!("time_{at}"), Arc::new(times.collect::<Int64Array>()) as ArrayRef)
+    };
+    (0..count).map(column).collect()
+}
+
+/// A window's partial states with its times in front.
+fn with_times(times: Vec<(String, ArrayRef)>, part: &RecordBatch) -> Result<RecordBatch> {
     let fields = part.schema();
     let fields = fields.fields().iter().zip(part.columns());
     let columns = fields.map(|(field, column)| (field.name().clone(), Arc::clone(column), true));
-    let time = std::iter::once(("time".to_owned(), Arc::new(times) as ArrayRef, true));
-    Ok(RecordBatch::try_from_iter_with_nullable(time.chain(columns))?)
+    let times = times.into_iter().map(|(name, column)| (name, column, true));
+    Ok(RecordBatch::try_from_iter_with_nullable(times.chain(columns))?)
 }

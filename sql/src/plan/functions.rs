@@ -16,6 +16,7 @@ use datafusion::logical_expr::{
 };
 
 use super::markers::markers;
+use super::window_functions;
 use crate::rewrite::ARRIVAL_ORDER;
 use crate::rowtime::AS_OF;
 
@@ -46,7 +47,7 @@ impl Functions {
             ScalarUDF::from(NotNull::new()),
         ];
         let theirs = SessionStateDefaults::default_scalar_functions();
-        let ours = ours.into_iter().chain(markers());
+        let ours = ours.into_iter().chain(markers()).chain(window_functions::scalar());
         for function in theirs.into_iter().chain(ours.map(Arc::new)) {
             for alias in function.aliases() {
                 scalar.insert(alias.clone(), Arc::clone(&function));
@@ -61,7 +62,8 @@ impl Functions {
             aggregate.insert(function.name().to_owned(), function);
         }
         let mut window = HashMap::new();
-        for function in SessionStateDefaults::default_window_functions() {
+        let ours = window_functions::window().map(Arc::new);
+        for function in SessionStateDefaults::default_window_functions().into_iter().chain(ours) {
             for alias in function.aliases() {
                 window.insert(alias.clone(), Arc::clone(&function));
             }

@@ -21,6 +21,7 @@ mod relations;
 #[cfg(test)]
 mod tests;
 mod translate;
+mod window_functions;
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;

@@ -18,7 +18,7 @@ use super::logical;
 use crate::catalog::Catalog;
 use crate::error::SqlError;
 use crate::rewrite::inline;
-use crate::rowtime::{RelationShape, Relations, ResolvedQuery, resolve};
+use crate::rowtime::{RelationShape, Relations, ResolvedQuery, WindowEnds, resolve};
 use crate::spelling::suggest;
 use crate::statement::Query;
 
@@ -27,6 +27,8 @@ use crate::statement::Query;
 pub(super) struct Planned {
     pub(super) plan: LogicalPlan,
     pub(super) has_rowtime: bool,
+    /// Its columns that say when the window of a row ends.
+    pub(super) window_ends: WindowEnds,
 }
 
 /// The catalog as queries see it.
@@ -68,10 +70,11 @@ impl<'a> Scope<'a> {
         inline::functions(&mut written, &self.catalog.functions)
             .map_err(|error| error.or_at(query.span))?;
         let resolved = resolve(&written, self, want_rowtime);
-        let ResolvedQuery { ast, has_rowtime } = resolved.map_err(|e| e.or_at(query.span))?;
+        let ResolvedQuery { ast, has_rowtime, window_ends } =
+            resolved.map_err(|e| e.or_at(query.span))?;
         let plan = logical::plan(&ast, &|name| self.source(name));
         let plan = plan.map_err(|error| error.or_at(query.span))?;
-        Ok(Planned { plan, has_rowtime })
+        Ok(Planned { plan, has_rowtime, window_ends })
     }
 
     /// What to scan for the relation `name`.
@@ -107,7 +110,7 @@ impl<'a> Scope<'a> {
         let first = plans.next().ok_or_else(|| self.unknown(&def.name))?;
         let union = plans.try_fold(first, |a, b| LogicalPlanBuilder::from(a).union(b)?.build());
         let plan = union.map_err(|error| super::errors::from_datafusion(&error))?;
-        Ok(Planned { plan, has_rowtime: true })
+        Ok(Planned { plan, has_rowtime: true, window_ends: Vec::new() })
     }
 
     fn derived(
@@ -179,7 +182,9 @@ impl Relations for Scope<'_> {
         // A view that cannot be planned is reported where it is scanned.
         let view = self.derived(name, || self.plan(query, true)).ok()?;
         let columns = view.plan.schema().fields().len();
-        Some(shape(view.plan.schema().as_arrow(), columns - usize::from(view.has_rowtime)))
+        let declared = columns - usize::from(view.has_rowtime);
+        let shape = shape(view.plan.schema().as_arrow(), declared);
+        Some(RelationShape { window_ends: view.window_ends, ..shape })
     }
 }
 
@@ -189,7 +194,7 @@ fn shape(schema: &Schema, declared: usize) -> RelationShape {
     let mut columns: Vec<String> = schema.fields().iter().map(|f| f.name().clone()).collect();
     let system_columns =
         if declared == 0 { Vec::new() } else { columns.split_off(declared.min(columns.len())) };
-    RelationShape { columns, system_columns }
+    RelationShape { columns, system_columns, window_ends: Vec::new() }
 }
 
 /// The columns of a stream as queries see them: an in-application stream has no system column but

@@ -11,6 +11,7 @@ mod refused;
 mod time;
 mod unnest;
 mod window;
+pub(crate) mod window_table;
 
 use std::ops::ControlFlow;
 
@@ -52,7 +53,7 @@ impl VisitorMut for Rewriter {
     }
 
     fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<SqlError> {
-        stop_on(items::table_factor(factor))
+        stop_on(window_table::table_factor(factor).and_then(|()| items::table_factor(factor)))
     }
 
     fn pre_visit_relation(&mut self, relation: &mut ObjectName) -> ControlFlow<SqlError> {

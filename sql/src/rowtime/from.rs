@@ -66,6 +66,20 @@ impl Source {
         }
     }
 
+    /// How many milliseconds before the end of a row's window the column `expr` is, if it says that.
+    pub(super) fn window_end(&self, expr: &Expr) -> Option<i64> {
+        let name = match expr {
+            Expr::Identifier(name) => name,
+            Expr::CompoundIdentifier(parts) => match parts.as_slice() {
+                [source, name] if self.qualifier.as_ref() == Some(source) => name,
+                _ => return None,
+            },
+            _ => return None,
+        };
+        let mut ends = self.shape.as_ref()?.window_ends.iter();
+        ends.find(|(column, _)| *column == name.value).map(|(_, before)| *before)
+    }
+
     /// The column with the row's time; none for a table.
     pub(super) fn rowtime(&self) -> Option<Expr> {
         let system = &self.shape.as_ref()?.system_columns;

@@ -7,12 +7,14 @@
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, DateTimeField, Expr, GroupByExpr, Ident, SelectItem, Spanned, Value,
 };
+use datafusion::sql::sqlparser::tokenizer::Span;
 
 use super::expressions::{in_input, reading, unwrapped};
 use super::from::Source;
 use super::time_of;
+use crate::rewrite::window_table::{WINDOW_END, WINDOW_START, WINDOW_TIME};
 use crate::statement::clauses::STAGGER;
-use crate::syntax::{self, arguments_of, binary};
+use crate::syntax::{self, arguments_of, binary, call};
 
 /// The grouping expressions, in terms of the input: ordinals and aliases replaced by what they stand
 /// for. None for grouping sets, `GROUP BY ALL` and where there is no `GROUP BY`.
@@ -75,8 +77,35 @@ fn meant(key: &Expr, projection: &[SelectItem], sources: &[Source]) -> Option<Ex
     }
 }
 
+/// How many milliseconds before the end of a row's window `expr` is, if it is one of those a window
+/// table function makes.
+pub(super) fn marked_end(expr: &Expr) -> Option<i64> {
+    let size = |name| match arguments_of(expr, name)?.as_slice() {
+        [_, Expr::Value(value)] => match &value.value {
+            Value::Number(digits, _) => digits.parse::<i64>().ok(),
+            _ => None,
+        },
+        _ => None,
+    };
+    let end = arguments_of(expr, WINDOW_END).map(|_| 0);
+    end.or_else(|| arguments_of(expr, WINDOW_TIME).map(|_| 1)).or_else(|| size(WINDOW_START))
+}
+
+/// The end of the window, from a column of a window table function among `keys`.
+fn end_column(keys: &[Expr], sources: &[Source]) -> Option<Expr> {
+    let end = |key: &Expr| {
+        let column = unwrapped(key);
+        let before = sources.iter().find_map(|source| source.window_end(column))?;
+        Some((before, column.clone()))
+    };
+    let (before, column) = keys.iter().filter_map(end).min_by_key(|(before, _)| *before)?;
+    let length = Expr::Value(Value::Number(before.to_string(), false).into());
+    Some(if before == 0 { column } else { call(WINDOW_END, Span::empty(), vec![column, length]) })
+}
+
 /// The end of the window that a row was grouped into: from the expression over `ROWTIME` among `keys`;
-/// without one, from the only one that rounds a time, which may be the column with the watermark.
+/// without one, from a column of a window table function; without that, from the only one that rounds a
+/// time, which may be the column with the watermark.
 pub(super) fn window_end(keys: &[Expr], sources: &[Source]) -> Option<Expr> {
     let is_stagger = |key: &&Expr| arguments_of(key, STAGGER).is_some();
     if let Some(end) = keys.iter().find(is_stagger) {
@@ -90,6 +119,9 @@ pub(super) fn window_end(keys: &[Expr], sources: &[Source]) -> Option<Expr> {
         read == time || times.contains(&read)
     };
     if let Some(end) = keys.iter().find_map(|key| end_of(key, &is_time)) {
+        return Some(end);
+    }
+    if let Some(end) = end_column(keys, sources) {
         return Some(end);
     }
     let is_column = |expr: &Expr| matches!(expr, Expr::Identifier(_) | Expr::CompoundIdentifier(_));

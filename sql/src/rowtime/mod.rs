@@ -50,7 +50,12 @@ pub struct RelationShape {
     pub columns: Vec<String>,
     /// Its system columns, which follow them; none for a table.
     pub system_columns: Vec<String>,
+    /// Its columns that say when the window of a row ends, and how many milliseconds before.
+    pub window_ends: WindowEnds,
 }
+
+/// Columns that say when the window of a row ends, each with the milliseconds from it to the end.
+pub type WindowEnds = Vec<(String, i64)>;
 
 /// A query whose wildcards are expanded and whose `ROWTIME`s are columns.
 #[derive(Debug, Clone)]
@@ -60,6 +65,8 @@ pub struct ResolvedQuery {
     /// Whether its last column is the row's time and was not among those that were asked for: named
     /// `ROWTIME`, or [`HIDDEN_ROWTIME`] where the query shows a column `ROWTIME` itself.
     pub has_rowtime: bool,
+    /// Its columns that say when the window of a row ends.
+    pub window_ends: WindowEnds,
 }
 
 /// Resolves `query` over the relations of `scope`. With `want_rowtime` the row's time becomes its last
@@ -78,7 +85,8 @@ pub fn resolve(
         let mut ast = query.clone();
         let mut names = Names { scope, ctes: Vec::new() };
         let output = self::query(&mut ast, &mut names, want_rowtime)?;
-        Ok(ResolvedQuery { ast, has_rowtime: output.rowtime.is_some() })
+        let Output { rowtime, window_ends, .. } = output;
+        Ok(ResolvedQuery { ast, has_rowtime: rowtime.is_some(), window_ends })
     })
 }
 
@@ -104,13 +112,16 @@ struct Output {
     columns: Option<Vec<String>>,
     /// The name of the row's time behind them.
     rowtime: Option<String>,
+    /// The columns that say when the window of a row ends.
+    window_ends: WindowEnds,
 }
 
 impl Output {
     /// The query as a relation; none if its columns are not known.
     fn shape(self) -> Option<RelationShape> {
         let system_columns = self.rowtime.into_iter().collect();
-        self.columns.map(|columns| RelationShape { columns, system_columns })
+        let window_ends = self.window_ends;
+        self.columns.map(|columns| RelationShape { columns, system_columns, window_ends })
     }
 }
 
@@ -231,10 +242,16 @@ fn renamed(
                 .with_hint(format!("the columns are {}", shape.columns.join(", ")));
         return Err(span_of(alias.name.span).into_iter().fold(error, SqlError::or_at));
     }
-    let columns = alias.columns.iter().map(|column| column.name.value.clone()).collect();
+    let columns: Vec<String> =
+        alias.columns.iter().map(|column| column.name.value.clone()).collect();
+    let called = |(old, before): &(String, i64)| {
+        let at = shape.columns.iter().position(|column| column == old)?;
+        Some((columns.get(at)?.clone(), *before))
+    };
+    let window_ends = shape.window_ends.iter().filter_map(called).collect();
     let system = shape.system_columns.iter().map(TableAliasColumnDef::from_name);
     alias.columns.extend(system);
-    Ok(Some(RelationShape { columns, system_columns: shape.system_columns }))
+    Ok(Some(RelationShape { columns, system_columns: shape.system_columns, window_ends }))
 }
 
 fn set(body: &mut SetExpr, names: &mut Names<'_>, want_rowtime: bool) -> Result<Output, SqlError> {
@@ -253,6 +270,7 @@ fn set(body: &mut SetExpr, names: &mut Names<'_>, want_rowtime: bool) -> Result<
                 (None, Some(_)) => drop_last(right),
                 _ => {}
             }
+            first.window_ends.retain(|end| second.window_ends.contains(end));
             Ok(first)
         }
         _ => Ok(Output::default()),

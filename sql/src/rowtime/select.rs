@@ -8,9 +8,11 @@ use datafusion::sql::sqlparser::ast::{
 };
 use millstream_engine::definition::ROWTIME;
 
-use super::expressions::{Grouped, in_input, is_aggregate, is_bare_rowtime, reading, subqueries};
+use super::expressions::{
+    Grouped, in_input, is_aggregate, is_bare_rowtime, reading, subqueries, unwrapped,
+};
 use super::from::{Source, sources};
-use super::{HIDDEN_ROWTIME, Names, Output, group, is_rowtime, time_of};
+use super::{HIDDEN_ROWTIME, Names, Output, WindowEnds, group, is_rowtime, time_of};
 use crate::error::SqlError;
 use crate::source::span_of;
 
@@ -56,7 +58,8 @@ pub(super) fn select(
     if let (Some(columns), Some(_)) = (&mut columns, &rowtime) {
         columns.pop();
     }
-    Ok(Output { columns, rowtime })
+    let window_ends = window_ends(&select.projection, &sources);
+    Ok(Output { columns, rowtime, window_ends })
 }
 
 /// Resolves what stands under a `GROUP BY` or an aggregate, and returns the time of a group.
@@ -299,6 +302,22 @@ fn columns(projection: &[SelectItem]) -> Option<Vec<String>> {
             _ => None,
         })
         .collect()
+}
+
+/// The selected columns that say when the window of a row ends: those that a window table function
+/// makes, and those that are passed on.
+fn window_ends(projection: &[SelectItem], sources: &[Source]) -> WindowEnds {
+    let end = |item: &SelectItem| {
+        let (expr, name) = match item {
+            SelectItem::UnnamedExpr(expr) => (expr, name_of(expr)?),
+            SelectItem::ExprWithAlias { expr, alias } => (expr, alias.value.clone()),
+            _ => return None,
+        };
+        let expr = unwrapped(expr);
+        let passed = || sources.iter().find_map(|source| source.window_end(expr));
+        Some((name, group::marked_end(expr).or_else(passed)?))
+    };
+    projection.iter().filter_map(end).collect()
 }
 
 /// Where `expr AS ROWTIME` is selected, which makes `expr` the row's time.

@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 
 /// What the groups of every window have in common.
 #[derive(Debug)]
-pub(super) struct GroupLayout {
+pub(in crate::operators) struct GroupLayout {
     /// The keys beside the time.
     keys: SchemaRef,
     aggregates: Vec<Arc<AggregateFunctionExpr>>,
@@ -27,7 +27,7 @@ pub(super) struct GroupLayout {
 }
 
 impl GroupLayout {
-    pub(super) fn new(
+    pub(in crate::operators) fn new(
         keys: Vec<Field>,
         aggregates: Vec<Arc<AggregateFunctionExpr>>,
     ) -> Result<Self> {
@@ -42,7 +42,10 @@ impl GroupLayout {
     }
 
     /// The arguments of every aggregate.
-    pub(super) fn arguments(&self, batch: &RecordBatch) -> Result<Vec<Vec<ArrayRef>>> {
+    pub(in crate::operators) fn arguments(
+        &self,
+        batch: &RecordBatch,
+    ) -> Result<Vec<Vec<ArrayRef>>> {
         let evaluate = |expr: &Arc<dyn PhysicalExpr>| -> Result<ArrayRef> {
             Ok(expr.evaluate(batch)?.into_array(batch.num_rows())?)
         };
@@ -66,15 +69,15 @@ impl GroupLayout {
 
 /// Rows to accumulate: everything evaluated, nothing split.
 #[derive(Debug)]
-pub(super) struct Rows {
-    pub(super) keys: Vec<ArrayRef>,
-    pub(super) arguments: Vec<Vec<ArrayRef>>,
-    pub(super) filters: Vec<Option<BooleanArray>>,
+pub(in crate::operators) struct Rows {
+    pub(in crate::operators) keys: Vec<ArrayRef>,
+    pub(in crate::operators) arguments: Vec<Vec<ArrayRef>>,
+    pub(in crate::operators) filters: Vec<Option<BooleanArray>>,
 }
 
 impl Rows {
     /// The rows in another order.
-    pub(super) fn reordered(&self, order: &UInt32Array) -> Result<Self> {
+    pub(in crate::operators) fn reordered(&self, order: &UInt32Array) -> Result<Self> {
         let keys = take_arrays(&self.keys, order, None)?;
         let arguments = self.arguments.iter().map(|of_one| take_arrays(of_one, order, None));
         let arguments = arguments.collect::<Result<_, _>>()?;
@@ -87,7 +90,7 @@ impl Rows {
     }
 
     /// `count` rows from `start` on, without a copy.
-    pub(super) fn slice(&self, start: usize, count: usize) -> Self {
+    pub(in crate::operators) fn slice(&self, start: usize, count: usize) -> Self {
         let cut = |columns: &Vec<ArrayRef>| -> Vec<ArrayRef> {
             columns.iter().map(|column| column.slice(start, count)).collect()
         };
@@ -103,7 +106,7 @@ impl Rows {
 }
 
 /// The groups of one window.
-pub(super) struct Groups {
+pub(in crate::operators) struct Groups {
     layout: Arc<GroupLayout>,
     /// `None` where the time is the only key: there is one group.
     keys: Option<Box<dyn GroupValues>>,
@@ -117,7 +120,7 @@ impl fmt::Debug for Groups {
 }
 
 impl Groups {
-    pub(super) fn new(layout: &Arc<GroupLayout>) -> Result<Self> {
+    pub(in crate::operators) fn new(layout: &Arc<GroupLayout>) -> Result<Self> {
         let keys = (!layout.keys.fields().is_empty())
             .then(|| new_group_values(Arc::clone(&layout.keys), &GroupOrdering::None))
             .transpose()?;
@@ -139,7 +142,7 @@ impl Groups {
     }
 
     /// Accumulates rows. `indices` is scratch space.
-    pub(super) fn update(
+    pub(in crate::operators) fn update(
         &mut self,
         rows: &Rows,
         count: usize,
@@ -155,7 +158,7 @@ impl Groups {
     }
 
     /// Accumulates partial states, as [`Groups::into_state`] made them.
-    pub(super) fn merge(&mut self, part: &RecordBatch) -> Result<()> {
+    pub(in crate::operators) fn merge(&mut self, part: &RecordBatch) -> Result<()> {
         let keys = self.layout.keys.fields().len();
         let states: usize = self.layout.state_widths.iter().sum();
         if part.num_columns() != keys + states {
@@ -176,7 +179,7 @@ impl Groups {
 
     /// The keys and the partial states, one row per group. Reading them empties the accumulators,
     /// hence `self`.
-    pub(super) fn into_state(mut self) -> Result<RecordBatch> {
+    pub(in crate::operators) fn into_state(mut self) -> Result<RecordBatch> {
         let groups = self.count();
         let mut columns = self.emit_keys()?;
         for accumulator in &mut self.accumulators {
@@ -192,7 +195,7 @@ impl Groups {
     }
 
     /// The number of groups, their keys and their results.
-    pub(super) fn into_results(mut self) -> Result<(usize, Vec<ArrayRef>)> {
+    pub(in crate::operators) fn into_results(mut self) -> Result<(usize, Vec<ArrayRef>)> {
         let groups = self.count();
         let mut columns = self.emit_keys()?;
         for accumulator in &mut self.accumulators {
@@ -205,7 +208,7 @@ impl Groups {
         Ok(self.keys.as_mut().map(|keys| keys.emit(EmitTo::All)).transpose()?.unwrap_or_default())
     }
 
-    pub(super) fn memory_bytes(&self) -> usize {
+    pub(in crate::operators) fn memory_bytes(&self) -> usize {
         let keys = self.keys.as_ref().map_or(0, |keys| keys.size());
         keys + self.accumulators.iter().map(|accumulator| accumulator.size()).sum::<usize>()
     }

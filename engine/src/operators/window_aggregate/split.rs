@@ -14,14 +14,14 @@ use crate::watermark::Watermark;
 /// The time key of a window, in the key's own unit. Rows without a time share a window that sorts
 /// last and closes only when the input ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum WindowTime {
+pub(in crate::operators) enum WindowTime {
     At(i64),
     Null,
 }
 
 impl WindowTime {
     /// The time as a number, if there is one.
-    pub(super) fn number(self) -> Option<i64> {
+    pub(in crate::operators) fn number(self) -> Option<i64> {
         match self {
             Self::At(at) => Some(at),
             Self::Null => None,
@@ -29,7 +29,7 @@ impl WindowTime {
     }
 
     /// Whether no row of this window will come any more.
-    pub(super) fn is_below(self, bound: Watermark) -> bool {
+    pub(in crate::operators) fn is_below(self, bound: Watermark) -> bool {
         match (self, bound) {
             (_, Watermark::End) => true,
             (Self::At(at), Watermark::At(bound)) => at < bound,
@@ -44,43 +44,61 @@ impl From<Option<i64>> for WindowTime {
     }
 }
 
-/// How the rows of a batch spread over windows.
-pub(super) enum Split {
-    /// All in one.
-    One(WindowTime),
-    /// Row numbers ordered by window, and each window's range of them, in order of time.
-    Many { order: UInt32Array, windows: Vec<(WindowTime, Range<usize>)> },
+/// A window: its times, one per time key.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(in crate::operators) struct WindowKey(pub(in crate::operators) Vec<WindowTime>);
+
+impl WindowKey {
+    /// Whether no row of this window will come any more: none does of any of its times that is passed.
+    pub(in crate::operators) fn is_below(&self, bounds: &[Watermark]) -> bool {
+        self.0.iter().zip(bounds).any(|(time, bound)| time.is_below(*bound))
+    }
 }
 
-/// Splits by `times`, one per row. There is at least one row.
-pub(super) fn split_by_time(times: &Int64Array) -> Split {
-    let at = |row: usize| WindowTime::from(times.is_valid(row).then(|| times.value(row)));
-    let first = at(0);
-    let values = times.values();
-    if times.null_count() == 0 && values.iter().all(|value| *value == values[0])
-        || times.null_count() == times.len()
-    {
+/// How the rows of a batch spread over windows.
+pub(in crate::operators) enum Split {
+    /// All in one.
+    One(WindowKey),
+    /// Row numbers ordered by window, and each window's range of them, in order of time.
+    Many { order: UInt32Array, windows: Vec<(WindowKey, Range<usize>)> },
+}
+
+fn time_at(times: &Int64Array, row: usize) -> WindowTime {
+    WindowTime::from(times.is_valid(row).then(|| times.value(row)))
+}
+
+fn key_at(times: &[Int64Array], row: usize) -> WindowKey {
+    WindowKey(times.iter().map(|times| time_at(times, row)).collect())
+}
+
+/// Splits by `times`, of which each has one value per row. There is at least one row.
+pub(in crate::operators) fn split_by_time(times: &[Int64Array]) -> Split {
+    let rows = times.first().map_or(0, Int64Array::len);
+    let is_one = |times: &Int64Array| {
+        let values = times.values();
+        (times.null_count() == 0 && values.iter().all(|value| *value == values[0]))
+            || times.null_count() == times.len()
+    };
+    let first = key_at(times, 0);
+    if times.iter().all(is_one) {
         return Split::One(first);
     }
-    // Neighbours mostly share a window: the map is asked only where the time changes.
-    let mut ordinals: BTreeMap<WindowTime, usize> = BTreeMap::new();
-    let mut counts: Vec<usize> = Vec::new();
-    let mut of_row: Vec<usize> = Vec::with_capacity(times.len());
-    let mut last = (first, 0);
-    ordinals.insert(first, 0);
-    counts.push(0);
-    for row in 0..times.len() {
-        let time = at(row);
-        if time != last.0 {
+    // Neighbours mostly share a window: the map is asked only where a time changes.
+    let mut ordinals: BTreeMap<WindowKey, usize> = BTreeMap::from([(first, 0)]);
+    let mut counts: Vec<usize> = vec![0];
+    let mut of_row: Vec<usize> = Vec::with_capacity(rows);
+    let mut last = 0;
+    for row in 0..rows {
+        let changes = |times: &Int64Array| time_at(times, row) != time_at(times, row - 1);
+        if row > 0 && times.iter().any(changes) {
             let next = counts.len();
-            let ordinal = *ordinals.entry(time).or_insert(next);
-            if ordinal == next {
+            last = *ordinals.entry(key_at(times, row)).or_insert(next);
+            if last == next {
                 counts.push(0);
             }
-            last = (time, ordinal);
         }
-        counts[last.1] += 1;
-        of_row.push(last.1);
+        counts[last] += 1;
+        of_row.push(last);
     }
     let mut windows = Vec::with_capacity(ordinals.len());
     let mut starts = vec![0; counts.len()];
@@ -90,7 +108,7 @@ pub(super) fn split_by_time(times: &Int64Array) -> Split {
         windows.push((time, start..start + counts[ordinal]));
         start += counts[ordinal];
     }
-    let mut order = vec![0_u32; times.len()];
+    let mut order = vec![0_u32; rows];
     for (row, ordinal) in (0_u32..).zip(of_row) {
         order[starts[ordinal]] = row;
         starts[ordinal] += 1;
@@ -107,21 +125,33 @@ mod tests {
     proptest! {
         #[test]
         fn every_row_is_in_its_window_once_and_in_order(
-            times in prop::collection::vec(prop::option::of(-3..3_i64), 1..60),
+            times in prop::collection::vec((prop::option::of(-3..3_i64), 0..2_i64), 1..60),
         ) {
-            let array = Int64Array::from(times.clone());
-            let found: Vec<(WindowTime, Vec<usize>)> = match split_by_time(&array) {
+            let arrays = [
+                times.iter().map(|time| time.0).collect::<Int64Array>(),
+                times.iter().map(|time| time.1).collect::<Int64Array>(),
+            ];
+            let found: Vec<(WindowKey, Vec<usize>)> = match split_by_time(&arrays) {
                 Split::One(time) => vec![(time, (0..times.len()).collect())],
                 Split::Many { order, windows } => windows
                     .into_iter()
                     .map(|(time, rows)| (time, rows.map(|i| order.value(i) as usize).collect()))
                     .collect(),
             };
-            let mut expected: BTreeMap<WindowTime, Vec<usize>> = BTreeMap::new();
-            for (row, time) in times.into_iter().enumerate() {
-                expected.entry(time.into()).or_default().push(row);
+            let mut expected: BTreeMap<WindowKey, Vec<usize>> = BTreeMap::new();
+            for (row, (one, other)) in times.into_iter().enumerate() {
+                let key = WindowKey(vec![one.into(), Some(other).into()]);
+                expected.entry(key).or_default().push(row);
             }
             prop_assert_eq!(found, expected.into_iter().collect::<Vec<_>>());
         }
+    }
+
+    #[test]
+    fn a_window_is_over_when_one_of_its_times_is_passed() {
+        let key = WindowKey(vec![WindowTime::At(5), WindowTime::Null]);
+        assert!(!key.is_below(&[Watermark::At(5), Watermark::At(99)]));
+        assert!(key.is_below(&[Watermark::At(6), Watermark::Unknown]));
+        assert!(key.is_below(&[Watermark::Unknown, Watermark::End]));
     }
 }

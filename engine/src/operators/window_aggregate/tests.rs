@@ -59,12 +59,11 @@ fn spec(
     }
     WindowAggregateSpec {
         keys: keys(names),
-        time_key: names.iter().position(|name| *name == "w").unwrap(),
+        time_keys: names.iter().position(|name| *name == "w").into_iter().collect(),
         aggregates,
         filters,
         input_schema: Arc::clone(&input),
         schema: Arc::new(Schema::new(fields)),
-        time_input: 0,
     }
 }
 
@@ -165,7 +164,7 @@ fn check(
         &answer,
     )
     .unwrap();
-    let times = to_numbers(answer.column(spec.time_key)).unwrap();
+    let times = to_numbers(answer.column(spec.time_keys[0])).unwrap();
     let times = times.as_primitive::<Int64Type>().clone();
     let mut operator = Restarted::new(spec);
     let mut seen = Multiset::new();
@@ -173,8 +172,10 @@ fn check(
         let fate = fates.get(i).copied().unwrap_or(Fate::Runs);
         let output = operator.step(vec![appended(batch(&rows), 0, watermark)], fate);
         integrate(&mut seen, &output);
-        let complete: BooleanArray =
-            times.iter().map(|time| Some(WindowTime::from(time).is_below(watermark))).collect();
+        let complete: BooleanArray = times
+            .iter()
+            .map(|time| Some(split::WindowTime::from(time).is_below(watermark)))
+            .collect();
         let expected = arrow::compute::filter_record_batch(&answer, &complete).unwrap();
         // The watermark may be unknown again in this test, but what came out stays out.
         if watermark != Watermark::Unknown {

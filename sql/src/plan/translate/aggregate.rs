@@ -20,6 +20,9 @@ use crate::plan::errors::from_datafusion;
 
 impl Translator<'_> {
     pub(super) fn aggregate(&mut self, aggregate: &Aggregate) -> Result<NodeId, SqlError> {
+        if let Some(node) = self.pane_aggregate(aggregate)? {
+            return Ok(node);
+        }
         let input = self.plan(&aggregate.input)?;
         if let [Expr::GroupingSet(sets)] = aggregate.group_expr.as_slice() {
             return self.grouping_sets(aggregate, input, sets);
@@ -49,8 +52,9 @@ impl Translator<'_> {
         let output = Arc::clone(output);
         let input_updating = self.dataflow.node(input).updating;
         let timed = self.timed(input);
-        let time_key = keys.iter().position(|key| timed.get(*key).is_some());
-        let Some(time_key) = time_key.filter(|_| !input_updating) else {
+        let is_time = |key: &usize| timed.get(keys[*key]).is_some();
+        let time_keys: Vec<usize> = (0..keys.len()).filter(is_time).collect();
+        if time_keys.is_empty() || input_updating {
             let spec = UpdatingAggregateSpec {
                 keys,
                 aggregates,
@@ -67,25 +71,24 @@ impl Translator<'_> {
             })?;
             let updating = !spec.is_append_only();
             return Ok(self.operator(output, updating, vec![input], spec));
-        };
+        }
         let named = keys.iter().zip(output.fields());
         let spec = WindowAggregateSpec {
             keys: named.map(|(key, field)| (column(&schema, *key), field.name().clone())).collect(),
-            time_key,
+            time_keys,
             aggregates,
             filters,
             input_schema: Arc::clone(&schema),
             schema: Arc::clone(&output),
-            time_input: keys[time_key],
         };
         Ok(self.operator(output, false, vec![input], spec))
     }
 }
 
-type Calls = (Vec<Arc<AggregateFunctionExpr>>, Vec<Option<Arc<dyn PhysicalExpr>>>);
+pub(super) type Calls = (Vec<Arc<AggregateFunctionExpr>>, Vec<Option<Arc<dyn PhysicalExpr>>>);
 
 /// The aggregates and their filters, over columns of `schema`.
-fn calls_over(schema: &SchemaRef, calls: &[Expr]) -> Result<Calls, SqlError> {
+pub(super) fn calls_over(schema: &SchemaRef, calls: &[Expr]) -> Result<Calls, SqlError> {
     let logical = unqualified(schema)?;
     let mut aggregates = Vec::with_capacity(calls.len());
     let mut filters = Vec::with_capacity(calls.len());

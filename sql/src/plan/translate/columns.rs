@@ -58,6 +58,11 @@ impl<'a> Columns<'a> {
         self.exprs.push(expr);
     }
 
+    /// The type of `expr`, over the input.
+    pub(super) fn type_of(&self, expr: &Expr) -> Result<DataType, SqlError> {
+        expr.get_type(self.input).map_err(|error| from_datafusion(&error))
+    }
+
     /// `expr` as an expression over the projection: a literal stays, all else becomes a column.
     pub(super) fn replace(&mut self, expr: &Expr) -> Expr {
         match expr {

@@ -129,6 +129,9 @@ impl Translator<'_> {
             schema: Arc::clone(&schema),
             updating,
         };
+        if let Some(node) = self.window_join(&spec, (left.node, right.node)) {
+            return Ok(node);
+        }
         let updating = spec.is_updating();
         Ok(self.operator(schema, updating, vec![left.node, right.node], spec))
     }

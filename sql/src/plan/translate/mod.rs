@@ -9,13 +9,16 @@ mod constant;
 mod grouping;
 mod interval;
 mod join;
+mod origin;
 mod over;
 mod rank;
+mod session;
 mod sort;
 mod stagger;
 mod temporal;
 mod unnest;
 mod window;
+mod window_table;
 
 pub(super) use window::interval_ms;
 
@@ -25,7 +28,7 @@ use std::sync::Arc;
 use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::common::DFSchema;
 use datafusion::logical_expr::execution_props::ExecutionProps;
-use datafusion::logical_expr::{Expr, Filter, LogicalPlan, Projection, TableScan};
+use datafusion::logical_expr::{Expr, Filter, LogicalPlan, Projection, TableScan, Window};
 use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
 use millstream_engine::dataflow::{
@@ -196,11 +199,11 @@ impl<'a> Translator<'a> {
             }
             LogicalPlan::Aggregate(aggregate) => self.aggregate(aggregate)?,
             LogicalPlan::Join(join) => self.join(join)?,
-            LogicalPlan::Window(window) => match self.stagger(window)? {
+            LogicalPlan::Window(window) => self.any_window(window)?,
+            LogicalPlan::Unnest(unnest) => match self.window_table(unnest)? {
                 Some(node) => node,
-                None => self.window(window)?,
+                None => self.unnest(unnest)?,
             },
-            LogicalPlan::Unnest(unnest) => self.unnest(unnest)?,
             LogicalPlan::Values(values) => self.values(values)?,
             LogicalPlan::EmptyRelation(empty) => self.empty(empty)?,
             LogicalPlan::Sort(sort) => self.ordered(sort)?,
@@ -230,6 +233,17 @@ impl<'a> Translator<'a> {
         let node = self.dataflow.node(input);
         let (schema, updating) = (Arc::clone(&node.schema), node.updating);
         Ok(self.operator(schema, updating, vec![input], FilterSpec { predicate }))
+    }
+
+    /// The node of an `OVER`, or of what is planned as one.
+    fn any_window(&mut self, window: &Window) -> Result<NodeId, SqlError> {
+        if let Some(node) = self.session(window)? {
+            return Ok(node);
+        }
+        match self.stagger(window)? {
+            Some(node) => Ok(node),
+            None => self.window(window),
+        }
     }
 
     fn scan(&mut self, scan: &TableScan) -> Result<NodeId, SqlError> {

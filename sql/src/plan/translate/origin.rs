@@ -1,0 +1,48 @@
+//! Where a column comes from: columns that are the same expression of the same column of the same node
+//! have the same values.
+
+use std::any::Any;
+
+use datafusion::physical_expr::expressions::Column;
+use millstream_engine::dataflow::{NodeId, NodeKind};
+use millstream_engine::operators::filter::FilterSpec;
+use millstream_engine::operators::project::ProjectSpec;
+
+use super::Translator;
+
+/// A column of a node, or an expression over it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Origin {
+    Column(NodeId, usize),
+    Expression(NodeId, String),
+}
+
+impl Translator<'_> {
+    /// Where `column` of `node` comes from.
+    pub(super) fn origin(&self, node: NodeId, column: usize) -> Origin {
+        let (mut node, mut column) = (node, column);
+        while let NodeKind::Operator(spec) = &self.dataflow.node(node).kind {
+            let spec: &dyn Any = spec.as_ref();
+            let Some(&input) = self.dataflow.node(node).inputs.first() else { break };
+            if let Some(project) = spec.downcast_ref::<ProjectSpec>() {
+                let Some(expr) = project.exprs.get(column) else { break };
+                let plain: &dyn Any = expr.as_ref();
+                match plain.downcast_ref::<Column>() {
+                    Some(plain) => column = plain.index(),
+                    None => return Origin::Expression(input, expr.to_string()),
+                }
+            } else if !spec.is::<FilterSpec>() {
+                break;
+            }
+            node = input;
+        }
+        Origin::Column(node, column)
+    }
+
+    /// The columns of `node` that have the same values as its column `column`, that one included.
+    pub(super) fn same_as(&self, node: NodeId, column: usize) -> Vec<usize> {
+        let origin = self.origin(node, column);
+        let columns = 0..self.dataflow.node(node).schema.fields().len();
+        columns.filter(|other| *other == column || self.origin(node, *other) == origin).collect()
+    }
+}
