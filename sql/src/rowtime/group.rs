@@ -45,7 +45,7 @@ fn place_stagger(key: &mut Expr, sources: &[Source]) {
         && let [length] = arguments.as_slice()
         && let Some(time) = time_of(sources)
     {
-        *key = syntax::call(STAGGER, key.span(), vec![time, (*length).clone()]);
+        *key = call(STAGGER, key.span(), vec![time, (*length).clone()]);
     }
 }
 
