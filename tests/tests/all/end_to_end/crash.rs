@@ -175,7 +175,9 @@ fn one_life(dice: &mut StdRng, kills_max: usize) -> usize {
         let second = (dice.random_range(0..4) == 0).then(|| start(&program, dice));
         std::thread::sleep(Duration::from_millis(dice.random_range(50..1500)));
         let ended = first.has_ended();
-        first.signal("KILL");
+        if !ended {
+            first.signal("KILL");
+        }
         let killed = first.wait();
         if let Some(second) = second {
             second.signal("KILL");
