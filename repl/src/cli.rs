@@ -387,11 +387,16 @@ Measures decoding, filter and projection, a tumbling aggregate and a join over g
 beside DataFusion (or arrow-json) on the same input in the same run, then the whole way from JSON on
 disk to Parquet on disk. Compare the ratios: events per second depend on the machine.
 
-  millstream bench --events 2000000 --parallelism 1";
+  millstream bench --events 2000000 --parallelism 1
+  millstream bench nexmark --events 1000000 --queries q0,q4";
 
 /// `millstream bench`.
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct BenchArgs {
+    /// What to measure instead
+    #[command(subcommand)]
+    pub what: Option<BenchWhat>,
     /// Events of input
     #[arg(long, default_value_t = 1_000_000)]
     pub events: u64,
@@ -407,6 +412,39 @@ pub struct BenchArgs {
     /// Seed of the events
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
+}
+
+/// Other benchmarks.
+#[derive(Debug, Subcommand)]
+pub enum BenchWhat {
+    /// The queries of Nexmark from JSON on disk to nowhere, beside DataFusion over the same files
+    Nexmark(NexmarkArgs),
+}
+
+/// `millstream bench nexmark`.
+#[derive(Debug, Args)]
+pub struct NexmarkArgs {
+    /// Events of input: of fifty, one is a person, three are auctions and the rest are bids
+    #[arg(long, default_value_t = 1_000_000, conflicts_with = "dir")]
+    pub events: u64,
+    /// Events per second of event time
+    #[arg(long, default_value_t = 10_000, value_name = "N")]
+    pub event_rate: u32,
+    /// The queries, such as q0,q4 [default: all]
+    #[arg(long, value_delimiter = ',', value_name = "QUERIES")]
+    pub queries: Vec<String>,
+    /// Lanes of the engine, and partitions of DataFusion
+    #[arg(long, default_value_t = 1, value_parser = lanes)]
+    pub lanes: usize,
+    /// Runs of each query and of its peer, in turn; the fastest is shown
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub runs: u32,
+    /// Seed of the events
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// Read person.json, auction.json and bid.json of this folder instead of generating them
+    #[arg(long, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
 }
 
 /// The least time between checkpoints: each one writes an object.

@@ -67,7 +67,7 @@ fn median(mut times: Vec<Took>) -> Took {
 
 /// Processor time of this process so far, where the system tells (Linux: proc(5), fields utime and
 /// stime, in ticks of 10 ms).
-fn cpu_time() -> Option<Duration> {
+pub(super) fn cpu_time() -> Option<Duration> {
     let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
     // The program's name, in parentheses, may itself hold blanks and parentheses.
     let (_, fields) = stat.rsplit_once(')')?;

@@ -7,10 +7,11 @@
 
 mod events;
 mod measure;
+mod nexmark;
 mod pipeline;
 mod queries;
 
-use crate::cli::BenchArgs;
+use crate::cli::{BenchArgs, BenchWhat};
 use crate::failure::Failure;
 
 use self::measure::{Comparison, Report};
@@ -21,6 +22,9 @@ use self::measure::{Comparison, Report};
 ///
 /// When a query fails: then the figures mean nothing.
 pub fn bench(args: &BenchArgs) -> Result<(), Failure> {
+    if let Some(BenchWhat::Nexmark(args)) = &args.what {
+        return nexmark::bench(args);
+    }
     let mut report = Report::new(args.runs);
     let events = events::Events::generate(args.events, args.seed);
     report.note(&format!(

@@ -54,10 +54,10 @@ fn decode_alone(input: &Path) -> Result<(), Failure> {
 }
 
 /// A folder that goes with its owner.
-struct Scratch(PathBuf);
+pub(super) struct Scratch(pub(super) PathBuf);
 
 impl Scratch {
-    fn new(seed: u64) -> Result<Self, Failure> {
+    pub(super) fn new(seed: u64) -> Result<Self, Failure> {
         let name = format!("millstream-bench-{}-{seed}", std::process::id());
         let path = std::env::temp_dir().join(name);
         std::fs::create_dir_all(&path).map_err(|error| Failure::new(error.to_string()))?;

@@ -6,10 +6,13 @@
     reason = "a test stops where something is not as it must be"
 )]
 
+mod bank;
 mod combining;
 mod cost;
 mod end_to_end;
+mod generated;
 mod law;
 mod nexmark;
 mod oracle;
 mod slt;
+mod tpch;

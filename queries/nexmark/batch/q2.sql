@@ -1,0 +1,2 @@
+-- Query 2 for DataFusion.
+SELECT auction, price FROM bid WHERE auction % 123 = 0;
