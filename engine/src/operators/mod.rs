@@ -16,10 +16,12 @@ pub mod lookup_join;
 #[cfg(test)]
 mod oracle;
 mod ordered_rows;
+pub mod ordered_window;
 pub mod pane_aggregate;
 pub mod per_window;
 pub mod project;
 mod row_index;
+mod segments;
 pub mod session_window;
 pub mod sliding_window;
 pub mod sorted_stream;

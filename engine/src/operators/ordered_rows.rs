@@ -29,7 +29,7 @@ use crate::error::{Error, Result};
 use crate::monotonic::from_number;
 
 /// How columns compare that no `ORDER BY` names.
-const PLAIN: SortOptions = SortOptions { descending: false, nulls_first: false };
+pub(super) const PLAIN: SortOptions = SortOptions { descending: false, nulls_first: false };
 
 /// The bytes of a row, or of the partition they begin with.
 pub(super) type Key = Box<[u8]>;
@@ -49,6 +49,11 @@ impl Kept {
         &key[..self.partition_end as usize]
     }
 
+    /// The part of its bytes that says its place in the partition.
+    pub(super) fn order(self, key: &[u8]) -> &[u8] {
+        &key[self.partition_end as usize..self.order_end as usize]
+    }
+
     /// The part of its bytes that peers share: partition and order.
     pub(super) fn peers(self, key: &[u8]) -> &[u8] {
         &key[..self.order_end as usize]
@@ -57,14 +62,14 @@ impl Kept {
 
 /// Columns that are encoded together.
 #[derive(Debug)]
-struct Section {
+pub(super) struct Section {
     columns: Vec<usize>,
     /// `None` where there are no columns.
     converter: Option<RowConverter>,
 }
 
 impl Section {
-    fn new(schema: &Schema, columns: &[(usize, SortOptions)]) -> Result<Self> {
+    pub(super) fn new(schema: &Schema, columns: &[(usize, SortOptions)]) -> Result<Self> {
         let field = |(column, options): &(usize, SortOptions)| {
             SortField::new_with_options(schema.field(*column).data_type().clone(), *options)
         };
@@ -73,7 +78,8 @@ impl Section {
         Ok(Self { columns: columns.iter().map(|(column, _)| *column).collect(), converter })
     }
 
-    fn encode(&self, batch: &RecordBatch) -> Result<Option<Rows>> {
+    /// The columns of each row as bytes; `None` where there are no columns.
+    pub(super) fn encode(&self, batch: &RecordBatch) -> Result<Option<Rows>> {
         let Some(converter) = &self.converter else { return Ok(None) };
         let columns: Vec<ArrayRef> =
             self.columns.iter().map(|column| Arc::clone(batch.column(*column))).collect();
@@ -244,10 +250,7 @@ impl OrderedRows {
         let [partition, order, others] = &self.sections;
         let parts = [
             partition.decode(rows.clone().map(|(key, kept)| kept.partition(key)))?,
-            order
-                .decode(rows.clone().map(|(key, kept)| {
-                    &key[kept.partition_end as usize..kept.order_end as usize]
-                }))?,
+            order.decode(rows.clone().map(|(key, kept)| kept.order(key)))?,
             others.decode(rows.clone().map(|(key, kept)| &key[kept.order_end as usize..]))?,
         ];
         let numbers = self.sections.iter().flat_map(|section| section.columns.iter());
@@ -266,6 +269,43 @@ impl OrderedRows {
         Ok(RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options)?)
     }
 
+    /// The bytes of a number in the first column of the `ORDER BY`.
+    pub(super) fn order_bytes(&self, number: i64) -> Result<Key> {
+        let section = &self.sections[1];
+        let column = section.columns.first().ok_or_else(|| Error::bug("rows without an order"))?;
+        let data_type = self.schema.field(*column).data_type();
+        let value = from_number(&Int64Array::from(vec![number]), data_type)?;
+        let field = SortField::new_with_options(data_type.clone(), PLAIN);
+        let rows = RowConverter::new(vec![field])?.convert_columns(&[value])?;
+        Ok(Key::from(rows.row(0).data()))
+    }
+
+    /// The columns of partitions.
+    pub(super) fn decode_partitions(&self, partitions: &[&Key]) -> Result<Vec<ArrayRef>> {
+        self.sections[0].decode(partitions.iter().map(|key| key.as_ref()))
+    }
+
+    /// The partitions of `rows` rows of their columns.
+    pub(super) fn encode_partitions(&self, columns: &[ArrayRef], rows: usize) -> Result<Vec<Key>> {
+        let Some(converter) = &self.sections[0].converter else {
+            return Ok(vec![Key::default(); rows]);
+        };
+        let rows = converter.convert_columns(columns)?;
+        Ok(rows.iter().map(|row| Key::from(row.data())).collect())
+    }
+
+    /// All partitions, in order.
+    pub(super) fn all_partitions(&self) -> Vec<Key> {
+        let mut partitions: Vec<Key> = Vec::new();
+        for (key, kept) in &self.rows {
+            let partition = kept.partition(key);
+            if partitions.last().is_none_or(|last| last.as_ref() != partition) {
+                partitions.push(partition.into());
+            }
+        }
+        partitions
+    }
+
     /// What changed since the last snapshot, with its weights in the last column.
     pub(super) fn snapshot(&mut self) -> Result<Vec<RecordBatch>> {
         let changed = self.unsaved.replace(BTreeMap::new());
@@ -281,6 +321,11 @@ impl OrderedRows {
         let mut columns = batch.columns().to_vec();
         columns.push(Arc::new(weights));
         Ok(vec![RecordBatch::try_new(Arc::new(schema), columns)?])
+    }
+
+    /// Makes the next snapshot hold all rows.
+    pub(super) fn forget_snapshots(&mut self) {
+        self.unsaved = None;
     }
 
     /// Adds what a snapshot holds.

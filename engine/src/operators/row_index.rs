@@ -33,8 +33,9 @@ use datafusion::common::NullEquality;
 use hashbrown::HashTable;
 
 use self::changes::Changes;
+pub(super) use self::keyed::compact;
+use self::keyed::hash_columns;
 pub(super) use self::keyed::{KeyedRows, equal_values};
-use self::keyed::{compact, hash_columns};
 use crate::delta::Delta;
 use crate::error::{Error, Result};
 

@@ -13,6 +13,7 @@
 //! Invariant: after every epoch the sum of the output is the batch answer for the sum of the input, or
 //! for the closed partitions of it.
 
+mod appended;
 #[cfg(test)]
 mod tests;
 
@@ -24,6 +25,7 @@ use arrow::array::{ArrayRef, RecordBatch, UInt64Array};
 use arrow::compute::{SortOptions, cast};
 use arrow::datatypes::SchemaRef;
 
+use self::appended::AppendedTopN;
 use super::ordered_rows::{Encoded, Kept, Key, OrderedRows};
 use super::{EpochContext, Input, Operator, Output, StateBatch};
 use crate::dataflow::{Distribution, Explanation, OperatorSpec};
@@ -176,6 +178,9 @@ impl OperatorSpec for TopNSpec {
         }
         if self.input_updating && self.emission != Emission::Changes {
             return Err(Error::bug("rows that may be taken back do not come out once"));
+        }
+        if AppendedTopN::is_for(self) {
+            return Ok(Box::new(AppendedTopN::new(self.clone())?));
         }
         let rows = OrderedRows::new(&self.input_schema, &self.partition(), &self.order_by)?;
         Ok(Box::new(TopN { spec: self.clone(), rows }))
@@ -360,6 +365,11 @@ impl Operator for TopN {
     fn snapshot(&mut self) -> Result<Vec<StateBatch>> {
         let rows = self.rows.snapshot()?;
         Ok(rows.into_iter().map(|rows| StateBatch { part: ROWS, rows }).collect())
+    }
+
+    fn forget_snapshots(&mut self) -> bool {
+        self.rows.forget_snapshots();
+        true
     }
 
     fn restore(&mut self, state: Vec<StateBatch>) -> Result<()> {

@@ -22,6 +22,7 @@ mod change;
 mod distinct;
 mod exact;
 mod kept;
+mod ordered;
 mod snapshot;
 #[cfg(test)]
 mod tests;
@@ -80,10 +81,16 @@ impl UpdatingAggregateSpec {
     fn aggregates(&self) -> Result<Vec<Aggregate>> {
         let flags = (self.input_updating, self.keys.is_empty());
         let each = self.aggregates.iter().zip(&self.filters);
-        each.map(|(aggregate, filter)| {
+        let aggregates = each.map(|(aggregate, filter)| {
             Aggregate::new(aggregate, filter.as_ref(), &self.input_schema, flags)
-        })
-        .collect()
+        });
+        let aggregates = aggregates.collect::<Result<Vec<_>>>()?;
+        let over_values = aggregates.iter().filter(|a| a.is_over_distinct_values()).count();
+        if over_values <= distinct::PARTS.len() {
+            return Ok(aggregates);
+        }
+        // MIN and MAX can do without a place for their values.
+        Ok(aggregates.into_iter().map(Aggregate::over_rows).collect())
     }
 
     /// The distinct values to keep, and for each aggregate which of them it is over.
@@ -105,7 +112,13 @@ impl UpdatingAggregateSpec {
                 let (input, updating) = (&self.input_schema, self.input_updating);
                 distinct.push(DistinctValues::new(number, aggregate, keys, input, updating)?);
             }
-            values_of.push(shared.or(Some(distinct.len() - 1)));
+            let values = shared.unwrap_or(distinct.len() - 1);
+            if let (Class::Extreme { .. }, Some(values)) =
+                (&aggregate.class, distinct.get_mut(values))
+            {
+                values.keep_order()?;
+            }
+            values_of.push(Some(values));
         }
         if distinct.len() > distinct::PARTS.len() {
             let most = distinct::PARTS.len();

@@ -173,6 +173,11 @@ impl Operator for UpdatingWindow {
         Ok(rows.into_iter().map(|rows| StateBatch { part: ROWS, rows }).collect())
     }
 
+    fn forget_snapshots(&mut self) -> bool {
+        self.rows.forget_snapshots();
+        true
+    }
+
     fn restore(&mut self, state: Vec<StateBatch>) -> Result<()> {
         for StateBatch { part, rows } in state {
             if part != ROWS {

@@ -136,6 +136,26 @@ fn what_the_first_rows_keep_and_what_frees_it() {
 }
 
 #[test]
+fn a_window_in_the_order_of_time_gives_each_row_once() {
+    let over = |function: &str, frame: &str| {
+        planned(&format!(
+            "SELECT STREAM userid, {function} OVER (PARTITION BY company_id ORDER BY t {frame}) AS x
+             FROM jobs;"
+        ))
+    };
+    let picture = over("SUM(n)", "RANGE BETWEEN INTERVAL '1' MINUTE PRECEDING AND CURRENT ROW");
+    assert!(picture.contains("OrderedWindow") && picture.contains("append-only"), "{picture}");
+    assert!(picture.contains("freed by the watermark passing T"), "{picture}");
+    let picture = over("LAG(n)", "");
+    assert!(picture.contains("the last 1 rows of every COMPANY_ID"), "{picture}");
+    let picture = over("SUM(n)", "");
+    assert!(
+        picture.contains("UpdatingWindow") && picture.contains("Output  updating"),
+        "{picture}"
+    );
+}
+
+#[test]
 fn more_distinct_aggregates_than_there_are_places_for_are_refused() {
     let counts: Vec<_> = (0..17).map(|n| format!("COUNT(DISTINCT n + {n}) AS c{n}")).collect();
     let error = refused(&format!("SELECT STREAM {} FROM jobs;", counts.join(", ")));

@@ -338,6 +338,20 @@ fn order_by_limit() {
 }
 
 #[test]
+fn window_functions_in_the_order_of_time() {
+    check(
+        "SELECT STREAM k, t, v, LAG(v, 2) OVER w AS l, ROW_NUMBER() OVER w AS n,
+           SUM(v) OVER (PARTITION BY k ORDER BY t
+             RANGE BETWEEN INTERVAL '3' SECOND PRECEDING AND INTERVAL '1' SECOND FOLLOWING) AS s
+         FROM s WINDOW w AS (PARTITION BY k ORDER BY t)",
+        "SELECT k, t, v, LAG(v, 2) OVER w, ROW_NUMBER() OVER w,
+           SUM(v) OVER (PARTITION BY k ORDER BY t
+             RANGE BETWEEN INTERVAL '3 seconds' PRECEDING AND INTERVAL '1 second' FOLLOWING)
+         FROM s WINDOW w AS (PARTITION BY k ORDER BY t)",
+    );
+}
+
+#[test]
 fn window_functions_in_any_order() {
     check(
         "SELECT STREAM k, t, v, LAG(v) OVER (PARTITION BY k ORDER BY t) AS l,

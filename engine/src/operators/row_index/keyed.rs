@@ -193,7 +193,7 @@ pub(in crate::operators) fn equal_values(
 
 /// A copy of `batch` where it is a small part of larger buffers (a slice, or texts that point into the
 /// buffers they were decoded from), so that keeping it does not keep those.
-pub(super) fn compact(batch: &RecordBatch) -> Result<RecordBatch> {
+pub(in crate::operators) fn compact(batch: &RecordBatch) -> Result<RecordBatch> {
     let held = batch.get_array_memory_size();
     let used: usize = batch
         .columns()

@@ -134,5 +134,5 @@ fn what_is_behind_the_first_rows_is_forgotten() {
         operator.step(&crate::operators::oracle::epoch(), vec![input]).unwrap();
         bytes.push(operator.memory_bytes());
     }
-    assert_eq!(bytes[0], bytes[49], "{bytes:?}");
+    assert!(bytes[49] < 2 * bytes[9], "{bytes:?}");
 }

@@ -5,10 +5,12 @@
 //! |---|---|---|
 //! | merged | rows are only added | what DataFusion's accumulator says, merged with the new rows |
 //! | exact | COUNT; SUM and AVG of integers and decimals | the count and the sum of weighted values |
+//! | extreme | MIN and MAX where rows may be taken back | the result: an end of the ordered values |
 //! | rows | all others | the result; it is computed anew from the group's rows |
 //!
 //! DISTINCT forms of the exact ones are of the same class, over the values that begin or cease to be
-//! there ([`super::distinct`]), whether rows are only added or not.
+//! there ([`super::distinct`]), whether rows are only added or not. So are MIN and MAX, with DISTINCT or
+//! without: to them it is all the same how often a value is there.
 //!
 //! Sums of floating-point numbers are of the last class: taking back what was added does not give what
 //! was before.
@@ -22,7 +24,10 @@ use arrow::array::{
 use arrow::compute::{cast, nullif};
 use arrow::datatypes::{DataType, Decimal128Type, SchemaRef};
 use datafusion::error::DataFusionError;
-use datafusion::functions_aggregate::{average::avg_udaf, count::count_udaf, sum::sum_udaf};
+use datafusion::functions_aggregate::average::avg_udaf;
+use datafusion::functions_aggregate::count::count_udaf;
+use datafusion::functions_aggregate::min_max::{max_udaf, min_udaf};
+use datafusion::functions_aggregate::sum::sum_udaf;
 use datafusion::logical_expr::{EmitTo, GroupsAccumulator};
 use datafusion::physical_expr::aggregate::AggregateFunctionExpr;
 use datafusion::physical_expr::expressions::CastExpr;
@@ -69,6 +74,10 @@ pub(super) enum Class {
     Average(DataType),
     /// Of integers, which DataFusion averages as floating-point numbers.
     IntegerAverage,
+    /// MAX, or MIN.
+    Extreme {
+        greatest: bool,
+    },
     Rows,
 }
 
@@ -97,6 +106,7 @@ impl Aggregate {
         let order = function.order_bys().iter().map(|order| Arc::clone(&order.expr));
         let mut arguments: Vec<_> = function.expressions().into_iter().chain(order).collect();
         let class = match classify(function, input)? {
+            Class::Extreme { .. } if !updating => Class::Merged,
             exact if exact != Class::Rows && (updating || function.is_distinct()) => exact,
             _ if updating => Class::Rows,
             _ => Class::Merged,
@@ -106,7 +116,7 @@ impl Aggregate {
         }
         let width = match class {
             Class::Merged => function.state_fields()?.len(),
-            Class::Count | Class::Rows => 1,
+            Class::Count | Class::Extreme { .. } | Class::Rows => 1,
             Class::Sum(_) | Class::Average(_) | Class::IntegerAverage => 2,
         };
         let (function, filter) = (Arc::clone(function), filter.map(Arc::clone));
@@ -115,7 +125,19 @@ impl Aggregate {
 
     /// Whether each value of its arguments counts once per group.
     pub(super) fn is_over_distinct_values(&self) -> bool {
-        self.function.is_distinct() && !matches!(self.class, Class::Rows | Class::Merged)
+        match self.class {
+            Class::Extreme { .. } => true,
+            Class::Rows | Class::Merged => false,
+            _ => self.function.is_distinct(),
+        }
+    }
+
+    /// The same, computed from kept rows where that is possible at all.
+    pub(super) fn over_rows(self) -> Self {
+        match self.class {
+            Class::Extreme { .. } => Self { class: Class::Rows, ..self },
+            _ => self,
+        }
     }
 
     /// Whether its state stays of a size, however many rows a group has.
@@ -125,7 +147,7 @@ impl Aggregate {
             Class::Merged => CONSTANT.contains(&self.function.fun().name()),
             _ => true,
         };
-        constant && !self.function.is_distinct()
+        constant && !self.function.is_distinct() && !self.is_over_distinct_values()
     }
 
     /// Whether the distinct values of `other` are also its own.
@@ -176,12 +198,12 @@ impl Aggregate {
             Class::Count => vec![DataType::Int64],
             Class::Sum(sum) | Class::Average(sum) => vec![DataType::Int64, sum.clone()],
             Class::IntegerAverage => vec![DataType::Int64, WIDE],
-            Class::Rows => vec![self.function.field().data_type().clone()],
+            Class::Extreme { .. } | Class::Rows => vec![self.function.field().data_type().clone()],
         }
     }
 
     /// The state of `groups` groups after some rows. The first groups had a state before: `old`, which
-    /// is empty if there is none of them. Not for [`Class::Rows`].
+    /// is empty if there is none of them. Not for [`Class::Rows`] and [`Class::Extreme`].
     pub(super) fn advance(
         &self,
         old: &[ArrayRef],
@@ -190,7 +212,9 @@ impl Aggregate {
     ) -> Result<Vec<ArrayRef>> {
         match &self.class {
             Class::Merged => self.merge(old, parts),
-            Class::Rows => Err(Error::bug("an aggregate over kept rows has no state to advance")),
+            Class::Extreme { .. } | Class::Rows => {
+                Err(Error::bug("an aggregate over kept rows or values has no state to advance"))
+            }
             Class::Count => Ok(vec![self.counts(old, parts, groups)?]),
             Class::Sum(sum) | Class::Average(sum) => self.sums(old, parts, (groups, sum)),
             Class::IntegerAverage => self.sums(old, parts, (groups, &WIDE)),
@@ -246,7 +270,7 @@ impl Aggregate {
     /// The results of groups with these states, of which there is at least one.
     pub(super) fn results(&self, state: &[ArrayRef]) -> Result<ArrayRef> {
         match &self.class {
-            Class::Count | Class::Rows => Ok(Arc::clone(&state[0])),
+            Class::Count | Class::Extreme { .. } | Class::Rows => Ok(Arc::clone(&state[0])),
             Class::Merged => self.merged(state),
             Class::Sum(_) => Ok(nullif(&state[1], &is_zero(&state[0]))?),
             Class::Average(_) => {
@@ -292,6 +316,12 @@ fn classify(function: &AggregateFunctionExpr, input: &SchemaRef) -> Result<Class
             }
             _ => Class::Rows,
         });
+    }
+    for (extreme, greatest) in [(min_udaf(), false), (max_udaf(), true)] {
+        // How nested values with NULLs inside compare is for DataFusion to say.
+        if *function.fun() == *extreme && result == data_type && !data_type.is_nested() {
+            return Ok(Class::Extreme { greatest });
+        }
     }
     if *function.fun() == *avg_udaf() {
         return Ok(match data_type {

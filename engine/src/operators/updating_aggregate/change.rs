@@ -60,6 +60,10 @@ impl UpdatingAggregate {
             at += aggregate.width;
             if let Some(place) = results.iter().position(|(other, _)| *other == number) {
                 after.push(results.swap_remove(place).1);
+            } else if let (Class::Extreme { greatest }, Some(values)) =
+                (&aggregate.class, self.values_of[number])
+            {
+                after.push(self.distinct[values].ends(&keys, groups, *greatest)?);
             } else {
                 let parts = match self.values_of[number] {
                     Some(values) => vec![distinct[values].contribution(groups)],

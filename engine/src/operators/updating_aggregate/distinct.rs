@@ -15,6 +15,7 @@ use arrow::datatypes::{Field, Int64Type, Schema, SchemaRef};
 
 use super::aggregates::Aggregate;
 use super::exact::counted_weights;
+use super::ordered::OrderedValues;
 use super::touched::{Contribution, Part, Rows, Touched};
 use super::versions::{NONE, Versions};
 use crate::error::{Error, Result};
@@ -39,6 +40,9 @@ pub(super) const PARTS: [&str; 16] = [
     "distinct 15",
 ];
 
+/// Rows of a snapshot that are ordered together.
+const RESTORED_ROWS: usize = 32_768;
+
 /// The distinct values of the arguments of an aggregate, per group.
 #[derive(Debug)]
 pub(super) struct DistinctValues {
@@ -50,6 +54,10 @@ pub(super) struct DistinctValues {
     /// With an updating input a value has the weight of the rows it is in; else it is there for good.
     values: Versions,
     updating: bool,
+    /// The same in order, where an aggregate asks for the ends.
+    ordered: Option<OrderedValues>,
+    /// Whether they have to be made anew.
+    stale: bool,
 }
 
 /// Values that begin (weight 1) or cease (weight -1) to be there.
@@ -86,11 +94,47 @@ impl DistinctValues {
             fields.push(Field::new(format!("argument_{at}"), data_type, true));
         }
         let (schema, keys) = (Arc::new(Schema::new(fields)), keys.fields().len());
-        Ok(Self { number, schema, keys, values: Versions::new(), updating })
+        let (ordered, stale) = (None, false);
+        Ok(Self { number, schema, keys, values: Versions::new(), updating, ordered, stale })
+    }
+
+    /// Keeps the values in order as well.
+    pub(super) fn keep_order(&mut self) -> Result<()> {
+        if self.ordered.is_none() {
+            let types = self.schema.fields().iter().map(|field| field.data_type().clone());
+            let mut types: Vec<_> = types.collect();
+            let value = types.pop().ok_or_else(|| Error::bug("values without an argument"))?;
+            self.ordered = Some(OrderedValues::new(types, value)?);
+        }
+        Ok(())
+    }
+
+    /// The least or the greatest value of each of these groups.
+    pub(super) fn ends(&self, keys: &[ArrayRef], groups: usize, last: bool) -> Result<ArrayRef> {
+        let ordered = self.ordered.as_ref();
+        ordered.ok_or_else(|| Error::bug("values without an order"))?.ends(keys, groups, last)
+    }
+
+    /// Orders the values of a snapshot.
+    fn restore_order(&mut self) -> Result<()> {
+        self.stale = false;
+        let Some(ordered) = &mut self.ordered else { return Ok(()) };
+        for values in self.values.all().chunks(RESTORED_ROWS) {
+            let columns = self.values.pick(values).columns()?;
+            let weights = columns.get(self.keys + 1);
+            let weights = weights.and_then(|weights| weights.as_primitive_opt::<Int64Type>());
+            let weights = weights.ok_or_else(|| Error::bug("a value lost its weight"))?;
+            let weights = weights.values().iter().copied();
+            ordered.apply(&columns[..self.keys], &columns[self.keys], weights)?;
+        }
+        Ok(())
     }
 
     /// Takes in the rows of an epoch.
     pub(super) fn take_in(&mut self, parts: &[Part]) -> Result<Transitions> {
+        if self.stale {
+            self.restore_order()?;
+        }
         let mut touched = Touched::new(&self.schema)?;
         let (mut groups, mut change) = (Vec::new(), Vec::new());
         for part in parts {
@@ -136,11 +180,14 @@ impl DistinctValues {
         };
         let turned = rows_where(&|row| (before[row] > 0) != (after[row] > 0));
         let weights = turned.iter().map(|row| if after[*row as usize] > 0 { 1 } else { -1 });
-        let transitions = Transitions {
-            weights: weights.collect(),
-            groups: turned.iter().map(|row| groups[*row as usize]).collect(),
-            arguments: take_arrays(&columns[self.keys..], &UInt32Array::from(turned), None)?,
-        };
+        let weights: Vec<i64> = weights.collect();
+        let of_turned = turned.iter().map(|row| groups[*row as usize]).collect();
+        let turned = take_arrays(columns, &UInt32Array::from(turned), None)?;
+        let (keys, arguments) = turned.split_at(self.keys);
+        if let (Some(ordered), [value]) = (&mut self.ordered, arguments) {
+            ordered.apply(keys, value, weights.iter().copied())?;
+        }
+        let transitions = Transitions { arguments: arguments.to_vec(), weights, groups: of_turned };
         let gone = rows_where(&|row| after[row] == 0 && found.groups[row] != NONE);
         if !gone.is_empty() {
             let keys = take_arrays(columns, &UInt32Array::from(gone.clone()), None)?;
@@ -194,10 +241,12 @@ impl DistinctValues {
         if rows.num_columns() != self.schema.fields().len() + usize::from(self.updating) {
             return Err(Error::bug("the state of distinct values has other columns"));
         }
+        self.stale = self.ordered.is_some();
         self.values.restore(rows, &self.schema, self.updating)
     }
 
     pub(super) fn memory_bytes(&self) -> usize {
-        self.values.memory_bytes()
+        let ordered = self.ordered.as_ref().map_or(0, OrderedValues::memory_bytes);
+        self.values.memory_bytes() + ordered
     }
 }

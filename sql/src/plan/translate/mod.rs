@@ -12,6 +12,7 @@ mod join;
 mod origin;
 mod over;
 mod rank;
+mod reach;
 mod session;
 mod sort;
 mod stagger;

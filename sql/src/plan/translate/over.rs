@@ -1,4 +1,5 @@
-//! `OVER` with standard SQL's meaning: any function, order and frame, kept up to date.
+//! `OVER` with standard SQL's meaning: any function, order and frame. In the order of time, with frames
+//! that reach a bounded way, each row comes out once; else what came out is kept up to date.
 
 use std::sync::Arc;
 
@@ -9,11 +10,13 @@ use datafusion::logical_expr::{Expr, Window};
 use datafusion::physical_plan::WindowExpr;
 use datafusion::physical_planner::create_window_expr;
 use millstream_engine::dataflow::NodeId;
+use millstream_engine::operators::ordered_window::{OrderedFunction, OrderedWindowSpec, Reach};
 use millstream_engine::operators::top_n::can_be_ordered;
 use millstream_engine::operators::updating_window::UpdatingWindowSpec;
 
 use super::columns::{Columns, unqualified};
 use super::rank::Ordering;
+use super::reach::{Reaching, reach};
 use super::{Translator, column};
 use crate::error::SqlError;
 use crate::plan::errors::from_datafusion;
@@ -26,8 +29,8 @@ struct Group {
 }
 
 impl Translator<'_> {
-    /// The node of window functions that may have to take back what they gave.
-    pub(super) fn updating_window(&mut self, window: &Window) -> Result<NodeId, SqlError> {
+    /// The node of window functions.
+    pub(super) fn over(&mut self, window: &Window) -> Result<NodeId, SqlError> {
         let input = self.plan(&window.input)?;
         let width = window.input.schema().fields().len();
         let mut columns = Columns::all(window.input.schema());
@@ -46,21 +49,38 @@ impl Translator<'_> {
             }
             let mut fields: Vec<_> = below.fields().iter().map(Arc::clone).collect();
             let mut windows: Vec<Arc<dyn WindowExpr>> = Vec::with_capacity(calls.len());
-            for (number, call) in calls {
-                let expr = create_window_expr(&call, &logical, &ExecutionProps::new());
+            for (number, call) in &calls {
+                let expr = create_window_expr(call, &logical, &ExecutionProps::new());
                 windows.push(expr.map_err(|error| from_datafusion(&error))?);
                 passed[width + number] = fields.len();
                 fields.push(Arc::clone(&output.fields()[width + number]));
             }
             let schema = Arc::new(Schema::new(fields));
-            let spec = UpdatingWindowSpec {
-                partition_by: ordering.partition_by,
-                order_by: ordering.order_by,
-                windows,
-                input_schema: below,
-                schema: Arc::clone(&schema),
+            let once = self.reaches(node, &ordering, &calls);
+            let Ordering { partition_by, order_by } = ordering;
+            node = match once {
+                Some(reaches) => {
+                    let spec = OrderedWindowSpec {
+                        partition_by,
+                        order_by,
+                        reach: reaches.iter().fold(Reach::default(), |all, r| all.max(r.reach())),
+                        functions: functions(&reaches, windows),
+                        input_schema: below,
+                        schema: Arc::clone(&schema),
+                    };
+                    self.operator(schema, false, vec![node], spec)
+                }
+                None => {
+                    let spec = UpdatingWindowSpec {
+                        partition_by,
+                        order_by,
+                        windows,
+                        input_schema: below,
+                        schema: Arc::clone(&schema),
+                    };
+                    self.operator(schema, true, vec![node], spec)
+                }
             };
-            node = self.operator(schema, true, vec![node], spec);
         }
         let wide = Arc::clone(&self.dataflow.node(node).schema);
         if wide == output && passed.is_sorted() {
@@ -69,6 +89,35 @@ impl Translator<'_> {
         let exprs = passed.into_iter().map(|index| column(&wide, index)).collect();
         Ok(self.project(node, exprs, &output))
     }
+}
+
+impl Translator<'_> {
+    /// How far these functions reach, if each row can come out once: over rows that are only added, in
+    /// the order of a time with a watermark.
+    fn reaches(
+        &self,
+        node: NodeId,
+        ordering: &Ordering,
+        calls: &[(usize, Expr)],
+    ) -> Option<Vec<Reaching>> {
+        let below = self.dataflow.node(node);
+        let (time, options) = ordering.order_by.first()?;
+        let is_plain = !options.descending && !options.nulls_first;
+        if below.updating || !is_plain || self.timed(node).get(*time).is_none() {
+            return None;
+        }
+        let data_type = below.schema.field(*time).data_type();
+        calls.iter().map(|(_, call)| reach(call, data_type)).collect()
+    }
+}
+
+fn functions(reaches: &[Reaching], windows: Vec<Arc<dyn WindowExpr>>) -> Vec<OrderedFunction> {
+    let each = reaches.iter().zip(windows);
+    each.map(|(reaching, window)| match reaching {
+        Reaching::Counted(rank) => OrderedFunction::Counted(*rank),
+        Reaching::Framed(_) => OrderedFunction::Framed(window),
+    })
+    .collect()
 }
 
 /// The functions of a window node, over plain columns, by what they have in common.

@@ -323,7 +323,7 @@ fn column_in(expr: &Expr) -> Option<&Column> {
 }
 
 /// The rank function an `OVER` column is, if it is one.
-fn rank_call(expr: &Expr) -> Option<(RankFunction, &WindowFunctionParams)> {
+pub(super) fn rank_call(expr: &Expr) -> Option<(RankFunction, &WindowFunctionParams)> {
     match expr {
         Expr::Alias(alias) => rank_call(&alias.expr),
         Expr::WindowFunction(call) => {

@@ -32,7 +32,7 @@ impl Translator<'_> {
         if window.window_expr.iter().any(is_in_arrival_order) {
             return self.sliding_window(window);
         }
-        self.updating_window(window)
+        self.over(window)
     }
 
     fn sliding_window(&mut self, window: &Window) -> Result<NodeId, SqlError> {

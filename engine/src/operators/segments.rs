@@ -1,0 +1,284 @@
+//! Rows that an operator keeps under numbers, as columns.
+//!
+//! ```text
+//!   number ──► place ──► segments  [ rows of epoch 7 ][ 4096 older rows ][ … ]
+//! ```
+//!
+//! A segment is immutable: an epoch appends one with its rows, and what had their numbers before is dead
+//! from then on. A segment without a live row is dropped; one that is mostly dead is rewritten, a bounded
+//! number of rows per epoch; and eight segments of a size are joined into one of the next. So a row is
+//! copied a handful of times and each epoch pays for what it brings.
+//!
+//! Invariant: a number has at most one live row, the one its place names.
+
+use std::collections::VecDeque;
+
+use arrow::array::{Array, ArrayRef, AsArray, UInt32Array, UInt64Array};
+use arrow::compute::{interleave, take, take_arrays};
+use arrow::datatypes::DataType;
+
+use crate::error::{Error, Result};
+
+/// How many segments of a size are joined into one.
+const FAN_IN: usize = 8;
+
+/// Segments of this many rows are not joined any more, and none is much larger: few are needed, and
+/// copying one takes a few milliseconds at most.
+const SEGMENT_ROWS: usize = 32_768;
+
+/// The same in bytes, for wide rows.
+const SEGMENT_BYTES: usize = 16 << 20;
+
+/// The sizes below [`SEGMENT_ROWS`]: powers of [`FAN_IN`].
+const LEVELS: usize = 5;
+
+/// Rows of mostly dead segments that are copied per epoch whatever its size, so that small epochs
+/// also reclaim. Larger epochs copy in proportion, see [`Segments::tidy`].
+const TIDY_ROWS: usize = 1024;
+
+/// No number, no segment.
+pub(super) const NONE: u32 = u32::MAX;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Place {
+    segment: u32,
+    row: u32,
+}
+
+const NOWHERE: Place = Place { segment: NONE, row: NONE };
+
+#[derive(Debug)]
+struct Segment {
+    columns: Vec<ArrayRef>,
+    /// The number of each row; [`NONE`] for one that was never kept.
+    numbers: Vec<u32>,
+    live: usize,
+    bytes: usize,
+    /// Whether it waits to be rewritten.
+    sparse: bool,
+}
+
+impl Segment {
+    /// Which size it is; `None` for those that are joined no more.
+    fn level(&self) -> Option<usize> {
+        let rows = self.numbers.len();
+        if rows >= SEGMENT_ROWS || self.bytes >= SEGMENT_BYTES {
+            return None;
+        }
+        Some((rows.max(1).ilog2() / FAN_IN.ilog2()) as usize).filter(|level| *level < LEVELS)
+    }
+}
+
+/// Rows under numbers.
+#[derive(Debug, Default)]
+pub(super) struct Segments {
+    places: Vec<Place>,
+    segments: Vec<Option<Segment>>,
+    free: Vec<u32>,
+    levels: [Vec<u32>; LEVELS],
+    /// Mostly dead segments, oldest first; some may be gone by now.
+    sparse: VecDeque<u32>,
+    /// Rows copied by joining and rewriting, for the test that it stays in proportion.
+    pub(super) rows_copied: u64,
+}
+
+impl Segments {
+    /// Another number, without a row.
+    pub(super) fn add_number(&mut self) -> Result<u32> {
+        let number = u32::try_from(self.places.len()).ok().filter(|number| *number != NONE);
+        let number = number.ok_or_else(|| {
+            Error::settings(format!("more than {NONE} rows are kept in one lane"))
+                .with_hint("run with more lanes, or bound the state with a window")
+        })?;
+        self.places.push(NOWHERE);
+        Ok(number)
+    }
+
+    /// How many numbers there are.
+    pub(super) fn numbers(&self) -> usize {
+        self.places.len()
+    }
+
+    /// Whether the number has a row.
+    pub(super) fn has_row(&self, number: u32) -> bool {
+        self.places[number as usize] != NOWHERE
+    }
+
+    /// Gives numbers new rows. A row whose number is [`NONE`] is not kept.
+    pub(super) fn put(&mut self, numbers: Vec<u32>, columns: &[ArrayRef]) -> Result<()> {
+        numbers.iter().filter(|number| **number != NONE).for_each(|number| self.leave(*number));
+        let rows = numbers.len();
+        if rows <= SEGMENT_ROWS {
+            self.add_segment(columns.to_vec(), numbers);
+        } else {
+            let mut first = 0;
+            for numbers in numbers.chunks(SEGMENT_ROWS) {
+                let last = first + u32::try_from(numbers.len()).unwrap_or(NONE);
+                let columns =
+                    take_arrays(columns, &UInt32Array::from_iter_values(first..last), None)?;
+                self.add_segment(columns, numbers.to_vec());
+                first = last;
+            }
+        }
+        self.tidy(rows)
+    }
+
+    /// Forgets the rows of numbers.
+    pub(super) fn forget(&mut self, numbers: &[u32]) -> Result<()> {
+        for &number in numbers {
+            self.leave(number);
+            self.places[number as usize] = NOWHERE;
+        }
+        self.tidy(numbers.len())
+    }
+
+    /// The rows of these numbers, ready to be gathered column by column.
+    pub(super) fn pick(&self, numbers: &[u32]) -> Picked<'_> {
+        let mut local = vec![usize::MAX; self.segments.len()];
+        let mut used = Vec::new();
+        let place = |number: &u32| {
+            let Place { segment, row } = self.places[*number as usize];
+            let local = &mut local[segment as usize];
+            if *local == usize::MAX {
+                *local = used.len();
+                used.extend(&self.segments[segment as usize]);
+            }
+            (*local, row as usize)
+        };
+        let places = numbers.iter().map(place).collect();
+        Picked { used, places }
+    }
+
+    /// The row of `number` is dead.
+    fn leave(&mut self, number: u32) {
+        let slot = self.places[number as usize].segment;
+        let Some(Some(segment)) = self.segments.get_mut(slot as usize) else { return };
+        segment.live -= 1;
+        if segment.live == 0 {
+            self.drop_segment(slot);
+        } else if !segment.sparse && segment.live * 2 < segment.numbers.len() {
+            segment.sparse = true;
+            self.sparse.push_back(slot);
+        }
+    }
+
+    fn drop_segment(&mut self, slot: u32) -> Option<Segment> {
+        let segment = self.segments[slot as usize].take()?;
+        if let Some(level) = segment.level() {
+            self.levels[level].retain(|other| *other != slot);
+        }
+        self.free.push(slot);
+        Some(segment)
+    }
+
+    fn add_segment(&mut self, columns: Vec<ArrayRef>, numbers: Vec<u32>) {
+        let live = numbers.iter().filter(|number| **number != NONE).count();
+        if live == 0 {
+            return;
+        }
+        let slot = self.free.pop().unwrap_or_else(|| {
+            self.segments.push(None);
+            // There are fewer segments than numbers.
+            u32::try_from(self.segments.len() - 1).unwrap_or(NONE)
+        });
+        for (row, number) in (0_u32..).zip(&numbers).filter(|(_, number)| **number != NONE) {
+            self.places[*number as usize] = Place { segment: slot, row };
+        }
+        let bytes = columns.iter().map(|column| column.get_array_memory_size()).sum::<usize>();
+        let bytes = bytes + numbers.capacity() * size_of::<u32>();
+        let sparse = live * 2 < numbers.len();
+        let segment = Segment { columns, live, numbers, bytes, sparse };
+        if let Some(level) = segment.level() {
+            self.levels[level].push(slot);
+        }
+        self.segments[slot as usize] = Some(segment);
+        if sparse {
+            self.sparse.push_back(slot);
+        }
+    }
+
+    /// Joins small segments and rewrites mostly dead ones, after `rows` rows have changed. Each
+    /// rewriting of a segment was preceded by the death of as many rows as it copies, so copying twice
+    /// what has changed catches up.
+    fn tidy(&mut self, rows: usize) -> Result<()> {
+        let mut budget = 2 * rows + TIDY_ROWS;
+        while budget > 0
+            && let Some(slot) = self.sparse.pop_front()
+        {
+            let segment = self.segments[slot as usize].as_ref().filter(|segment| segment.sparse);
+            if let Some(live) = segment.map(|segment| segment.live) {
+                budget = budget.saturating_sub(live);
+                self.rewrite(&[slot])?;
+            }
+        }
+        for level in 0..LEVELS {
+            if self.levels[level].len() >= FAN_IN {
+                let slots = self.levels[level].clone();
+                self.rewrite(&slots)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes one segment of the live rows of some.
+    fn rewrite(&mut self, slots: &[u32]) -> Result<()> {
+        let mut numbers = Vec::new();
+        for &slot in slots {
+            let Some(segment) = &self.segments[slot as usize] else { continue };
+            let rows = (0_u32..).zip(&segment.numbers);
+            let live = rows.filter(|(row, number)| {
+                let place = self.places.get(**number as usize);
+                place == Some(&Place { segment: slot, row: *row })
+            });
+            numbers.extend(live.map(|(_, number)| *number));
+        }
+        let columns = self.pick(&numbers).columns()?;
+        let columns = columns.into_iter().map(owned).collect();
+        slots.iter().for_each(|slot| drop(self.drop_segment(*slot)));
+        self.rows_copied += numbers.len() as u64;
+        self.add_segment(columns, numbers);
+        Ok(())
+    }
+
+    pub(super) fn memory_bytes(&self) -> usize {
+        let segments = self.segments.iter().flatten().map(|segment| segment.bytes);
+        segments.sum::<usize>()
+            + self.segments.capacity() * size_of::<Option<Segment>>()
+            + self.places.capacity() * size_of::<Place>()
+    }
+}
+
+/// Rows chosen from the segments.
+#[derive(Debug)]
+pub(super) struct Picked<'a> {
+    used: Vec<&'a Segment>,
+    places: Vec<(usize, usize)>,
+}
+
+impl Picked<'_> {
+    /// A column of these rows, of which there is at least one.
+    pub(super) fn column(&self, column: usize) -> Result<ArrayRef> {
+        let arrays: Vec<&dyn Array> =
+            self.used.iter().map(|segment| segment.columns[column].as_ref()).collect();
+        if let [one] = arrays.as_slice() {
+            let rows: UInt64Array = self.places.iter().map(|(_, row)| *row as u64).collect();
+            return Ok(take(*one, &rows, None)?);
+        }
+        Ok(interleave(&arrays, &self.places)?)
+    }
+
+    /// All columns of these rows; none for no rows.
+    pub(super) fn columns(&self) -> Result<Vec<ArrayRef>> {
+        let width = self.used.first().map_or(0, |segment| segment.columns.len());
+        (0..width).map(|column| self.column(column)).collect()
+    }
+}
+
+/// The column without what it shares with the segments it was gathered from.
+fn owned(column: ArrayRef) -> ArrayRef {
+    match column.data_type() {
+        DataType::Utf8View => std::sync::Arc::new(column.as_string_view().gc()),
+        DataType::BinaryView => std::sync::Arc::new(column.as_binary_view().gc()),
+        _ => column,
+    }
+}
