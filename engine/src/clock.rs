@@ -4,6 +4,7 @@
 //! that a test owns time and a failure has a seed.
 
 use std::fmt;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -116,6 +117,23 @@ impl Clock for ManualClock {
             }
             moved.await;
         }
+    }
+}
+
+/// When the running epoch of a dataflow began: what expressions that tell the time read. The executor
+/// sets it; every clone is the same time.
+#[derive(Debug, Clone, Default)]
+pub struct EpochTime(Arc<AtomicI64>);
+
+impl EpochTime {
+    /// Milliseconds since the Unix epoch.
+    pub fn now_ms(&self) -> i64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// An epoch begins.
+    pub(crate) fn set(&self, now_ms: i64) {
+        self.0.store(now_ms, Ordering::Relaxed);
     }
 }
 

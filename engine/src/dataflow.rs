@@ -17,6 +17,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 
+use crate::clock::EpochTime;
 use crate::error::Result;
 use crate::operators::Operator;
 use crate::watermark::Watermarks;
@@ -34,6 +35,8 @@ pub struct Dataflow {
     pub whole: BTreeSet<NodeId>,
     /// The order in which the result of a sink or view is shown, where its query asks for one.
     pub orders: BTreeMap<NodeId, Vec<SortKey>>,
+    /// The clock of its epochs, for the expressions that tell the time.
+    pub epoch_time: EpochTime,
 }
 
 /// A column that rows are shown in the order of.

@@ -82,13 +82,25 @@ fn function_is_non_decreasing(function: &ScalarFunctionExpr, columns: &mut Vec<u
             && args.get(at).is_some_and(|arg| is_non_decreasing(arg, columns))
     };
     match function.name() {
-        "date_bin" | "date_trunc" => one(1, columns),
+        "__add" => args.iter().all(|arg| is_non_decreasing(arg, columns)),
+        "__subtract" => one(0, columns),
+        "__divide" if args.get(1).is_some_and(is_positive) => one(0, columns),
+        "__multiply" if args.get(1).is_some_and(is_positive) => one(0, columns),
+        "__multiply" if args.first().is_some_and(is_positive) => one(1, columns),
+        "date_bin" | "date_trunc" | "__ceil_to" => one(1, columns),
+        "__difference" | "__divide_interval" | "__scale_interval"
+            if !is_scaled(function.name()) || args.get(1).is_some_and(is_positive) =>
+        {
+            one(0, columns)
+        }
+        "tsdiff" => one(1, columns),
         "__tumble"
         | "__window_start"
         | "__window_end"
         | "__window_time"
         | "floor"
         | "ceil"
+        | "unix_timestamp"
         | "to_timestamp"
         | "to_timestamp_millis"
         | "to_timestamp_micros"
@@ -98,6 +110,11 @@ fn function_is_non_decreasing(function: &ScalarFunctionExpr, columns: &mut Vec<u
         "greatest" | "least" => args.iter().all(|arg| is_non_decreasing(arg, columns)),
         _ => false,
     }
+}
+
+/// Whether the function of this name multiplies or divides by its second argument.
+fn is_scaled(name: &str) -> bool {
+    name != "__difference"
 }
 
 fn literal(expr: &Arc<dyn PhysicalExpr>) -> Option<&ScalarValue> {

@@ -77,6 +77,8 @@ pub struct Catalog {
     pub sinks: BTreeMap<String, (RelationDef, SinkInput)>,
     /// Settings by name, lower case.
     pub settings: BTreeMap<String, String>,
+    /// What `CURRENT_TIMESTAMP` is in what is planned next, in milliseconds since the Unix epoch.
+    pub now_ms: i64,
 }
 
 /// A kind of object, as `DROP` names it.

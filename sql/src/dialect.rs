@@ -3,15 +3,16 @@
 //! Every option of sqlparser that is not switched on here stays off: a form that no one asked for is an
 //! error with a place rather than a surprise at run time.
 
+mod infix;
+mod prefix;
+
 use std::any::TypeId;
 
-use datafusion::sql::sqlparser::ast::{self, Expr, Ident};
-use datafusion::sql::sqlparser::dialect::{Dialect, Precedence, SnowflakeDialect};
-use datafusion::sql::sqlparser::keywords::Keyword;
+use datafusion::sql::sqlparser::ast::Expr;
+use datafusion::sql::sqlparser::dialect::{Dialect, SnowflakeDialect};
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
-use datafusion::sql::sqlparser::tokenizer::Token;
 
-use crate::syntax::call;
+pub(crate) use infix::QUALIFIED_DIFFERENCE;
 
 /// What the tokenizer may accept.
 #[derive(Debug)]
@@ -79,6 +80,10 @@ impl Dialect for Streaming {
         true
     }
 
+    fn supports_interval_options(&self) -> bool {
+        true
+    }
+
     fn supports_match_recognize(&self) -> bool {
         true
     }
@@ -105,66 +110,29 @@ impl Dialect for Streaming {
     }
 
     fn parse_prefix(&self, parser: &mut Parser) -> Option<Result<Expr, ParserError>> {
-        let Token::Word(word) = &parser.peek_token_ref().token else { return None };
-        if word.quote_style.is_some() {
-            return None;
-        }
-        let next = &parser.peek_nth_token_ref(1).token;
-        if word.value.eq_ignore_ascii_case("STEP") && *next == Token::LParen {
-            return Some(step(parser));
-        }
-        if word.keyword == Keyword::TABLE && matches!(next, Token::Word(_) | Token::LParen) {
+        if let Token::Word(word) = &parser.peek_token_ref().token
+            && word.quote_style.is_none()
+            && word.keyword == Keyword::TABLE
+            && matches!(parser.peek_nth_token_ref(1).token, Token::Word(_) | Token::LParen)
+        {
             parser.advance_token();
             return Some(table_argument(parser));
         }
-        None
+        prefix::parse(parser)
     }
 
     fn get_next_precedence(&self, parser: &Parser) -> Option<Result<u8, ParserError>> {
-        qualifies_difference(parser).then(|| Ok(self.prec_value(Precedence::DoubleColon)))
+        infix::precedence(parser).map(Ok)
     }
 
     fn parse_infix(
         &self,
         parser: &mut Parser,
-        _expr: &Expr,
+        expr: &Expr,
         _precedence: u8,
     ) -> Option<Result<Expr, ParserError>> {
-        qualifies_difference(parser).then(|| {
-            let token = parser.peek_token();
-            Err(ParserError::ParserError(format!(
-                "{QUALIFIED_DIFFERENCE}, found: {token}{}",
-                token.span.start
-            )))
-        })
+        infix::parse(parser, expr)
     }
-}
-
-/// How the message about `(a - b) SECOND` begins; the hint is chosen by it.
-pub(crate) const QUALIFIED_DIFFERENCE: &str =
-    "an interval qualifier behind parentheses is not supported";
-
-/// `STEP(x BY INTERVAL 'n' unit)` is `date_bin(INTERVAL 'n' unit, x)`; `STEP(i BY n)` is `i / n * n`.
-fn step(parser: &mut Parser) -> Result<Expr, ParserError> {
-    let span = parser.next_token().span;
-    parser.expect_token(&Token::LParen)?;
-    let value = parser.parse_expr()?;
-    parser.expect_keyword_is(Keyword::BY)?;
-    let width = parser.parse_expr()?;
-    parser.expect_token(&Token::RParen)?;
-    if matches!(&width, Expr::Value(value) if matches!(value.value, ast::Value::Number(..))) {
-        return Ok(multiple_below(value, width));
-    }
-    Ok(call("date_bin", span, vec![width, value]))
-}
-
-fn multiple_below(value: Expr, width: Expr) -> Expr {
-    let binary =
-        |left, op, right| Expr::BinaryOp { left: Box::new(left), op, right: Box::new(right) };
-    let value = Expr::Nested(Box::new(value));
-    let steps = binary(value, ast::BinaryOperator::Divide, width.clone());
-    let steps = Expr::Nested(Box::new(steps));
-    Expr::Nested(Box::new(binary(steps, ast::BinaryOperator::Multiply, width)))
 }
 
 /// What [`table_argument`] makes of `TABLE name PARTITION BY keys`: a call with the name and the keys.
@@ -199,60 +167,4 @@ fn table_name(parser: &mut Parser) -> Result<Expr, ParserError> {
     }
     let second = parser.parse_identifier()?;
     Ok(Expr::CompoundIdentifier(vec![first, second]))
-}
-
-/// Whether the next word is the unit of `(a - b) SECOND`, which would otherwise be read as an alias.
-/// The parenthesis must not be a function's: `count(*) minute` is one named `minute`.
-fn qualifies_difference(parser: &Parser) -> bool {
-    let Token::Word(word) = &parser.peek_token_ref().token else { return false };
-    let units = [
-        Keyword::YEAR,
-        Keyword::MONTH,
-        Keyword::DAY,
-        Keyword::HOUR,
-        Keyword::MINUTE,
-        Keyword::SECOND,
-    ];
-    if word.quote_style.is_some() || !units.contains(&word.keyword) {
-        return false;
-    }
-    let mut depth = 0_usize;
-    let mut at = parser.get_current_index();
-    if parser.token_at(at).token != Token::RParen {
-        return false;
-    }
-    loop {
-        match &parser.token_at(at).token {
-            Token::RParen => depth += 1,
-            Token::LParen => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-        let Some(before) = at.checked_sub(1) else { return depth == 0 };
-        if depth == 0 {
-            let opens = parser.token_at(at).token == Token::LParen;
-            return opens && !is_callee(&parser.token_at(before).token);
-        }
-        at = before;
-    }
-}
-
-/// Whether a parenthesis behind `token` holds the arguments of a call.
-fn is_callee(token: &Token) -> bool {
-    let clauses = [
-        Keyword::SELECT,
-        Keyword::DISTINCT,
-        Keyword::WHERE,
-        Keyword::BY,
-        Keyword::AND,
-        Keyword::OR,
-        Keyword::NOT,
-        Keyword::HAVING,
-        Keyword::ON,
-        Keyword::WHEN,
-        Keyword::THEN,
-        Keyword::ELSE,
-        Keyword::BETWEEN,
-        Keyword::CASE,
-    ];
-    matches!(token, Token::Word(word) if word.quote_style.is_some() || !clauses.contains(&word.keyword))
 }

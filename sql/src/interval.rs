@@ -58,6 +58,13 @@ impl Amount {
         Ok(if negative { Self { months: -amount.months, ms: -amount.ms } } else { amount })
     }
 
+    /// Reads the text of a literal with this qualifier: `HOUR`, `DAY TO SECOND`.
+    pub(crate) fn of_text(text: &str, qualifier: &str) -> Option<Self> {
+        let (first, last) = qualifier.split_once(" TO ").unwrap_or((qualifier, qualifier));
+        let named = |name: &str| UNITS.iter().position(|(unit, _)| unit.to_string() == name);
+        read_fields(text.trim(), named(first)?, named(last)?)
+    }
+
     /// The length in milliseconds; none if months are in it, which have no fixed length.
     pub(crate) fn fixed_ms(self) -> Option<i64> {
         (self.months == 0).then_some(self.ms)

@@ -10,6 +10,7 @@
 pub mod catalog;
 mod dialect;
 pub mod error;
+mod functions;
 mod interval;
 mod keywords;
 pub mod plan;

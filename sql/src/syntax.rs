@@ -31,6 +31,11 @@ pub(crate) fn text(value: impl Into<String>) -> Expr {
     Expr::Value(Value::SingleQuotedString(value.into()).into())
 }
 
+/// A number literal.
+pub(crate) fn number(value: impl Into<i128>) -> Expr {
+    Expr::Value(Value::Number(value.into().to_string(), false).into())
+}
+
 /// `INTERVAL 'count' unit`.
 pub(crate) fn interval(count: impl Into<String>, unit: DateTimeField) -> Expr {
     Expr::Interval(Interval {

@@ -137,6 +137,7 @@ impl Executor {
     /// What stops the application; rows that fail alone are in the output.
     pub fn step(&mut self, now_ms: i64, input: EpochInput) -> Result<EpochOutput> {
         self.epoch += 1;
+        self.dataflow.epoch_time.set(now_ms);
         let mut epoch = self.begin(now_ms, input);
         let pending = std::mem::take(&mut self.pending_errors);
         let ended_before = self.sources().all(SourceState::has_ended) && epoch_is_empty(&epoch);

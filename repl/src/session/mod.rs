@@ -273,6 +273,7 @@ impl Session {
 
     /// The statements of `text`, which error messages call `name`.
     fn parse(&mut self, name: &str, text: &str) -> Result<Vec<Statement>, Failure> {
+        self.catalog.now_ms = self.settings.context.clock.now_ms();
         let folding = self.catalog.settings.get("identifier_folding");
         let folding = folding.and_then(|name| Folding::named(name)).unwrap_or_default();
         let placed = self.transcript.add(name, text);

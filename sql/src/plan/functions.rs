@@ -16,6 +16,7 @@ use datafusion::logical_expr::{
 };
 
 use super::markers::markers;
+use super::operators::Operators;
 use super::window_functions;
 use crate::rewrite::ARRIVAL_ORDER;
 use crate::rowtime::AS_OF;
@@ -48,6 +49,7 @@ impl Functions {
         ];
         let theirs = SessionStateDefaults::default_scalar_functions();
         let ours = ours.into_iter().chain(markers()).chain(window_functions::scalar());
+        let ours = ours.chain(crate::functions::scalar());
         for function in theirs.into_iter().chain(ours.map(Arc::new)) {
             for alias in function.aliases() {
                 scalar.insert(alias.clone(), Arc::clone(&function));
@@ -61,6 +63,8 @@ impl Functions {
             }
             aggregate.insert(function.name().to_owned(), function);
         }
+        let every = aggregate.get("bool_and").map(Arc::clone);
+        aggregate.extend(every.map(|every| ("every".to_owned(), every)));
         let mut window = HashMap::new();
         let ours = window_functions::window().map(Arc::new);
         for function in SessionStateDefaults::default_window_functions().into_iter().chain(ours) {
@@ -69,7 +73,9 @@ impl Functions {
             }
             window.insert(function.name().to_owned(), function);
         }
-        Self { scalar, aggregate, window, planners: SessionStateDefaults::default_expr_planners() }
+        let ours: [Arc<dyn ExprPlanner>; 1] = [Arc::new(Operators)];
+        let planners = ours.into_iter().chain(SessionStateDefaults::default_expr_planners());
+        Self { scalar, aggregate, window, planners: planners.collect() }
     }
 }
 

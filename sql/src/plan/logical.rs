@@ -9,7 +9,7 @@ use arrow::datatypes::DataType;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::TreeNode;
 use datafusion::common::{Result as DfResult, TableReference, plan_err};
-use datafusion::logical_expr::planner::{ContextProvider, ExprPlanner};
+use datafusion::logical_expr::planner::{ContextProvider, ExprPlanner, TypePlanner};
 use datafusion::logical_expr::{
     AggregateUDF, Distinct, HigherOrderUDF, LogicalPlan, ScalarUDF, TableSource, WindowUDF,
 };
@@ -20,6 +20,7 @@ use datafusion::sql::sqlparser::ast;
 use super::errors::from_datafusion;
 use super::functions::{Functions, functions};
 use super::markers::placed;
+use super::operators::Types;
 use crate::error::SqlError;
 
 /// Finds the relations of a query.
@@ -31,7 +32,7 @@ pub(super) fn plan(query: &ast::Query, lookup: &Lookup<'_>) -> Result<LogicalPla
     let provider =
         Provider { options: config(), functions: functions(), lookup, missing: &missing };
     let options = ParserOptions {
-        parse_float_as_decimal: false,
+        parse_float_as_decimal: true,
         enable_ident_normalization: false,
         support_varchar_with_length: true,
         collect_spans: true,
@@ -117,6 +118,10 @@ impl ContextProvider for Provider<'_> {
 
     fn get_window_meta(&self, name: &str) -> Option<Arc<WindowUDF>> {
         self.functions.window.get(name).map(Arc::clone)
+    }
+
+    fn get_type_planner(&self) -> Option<Arc<dyn TypePlanner>> {
+        Some(Arc::new(Types))
     }
 
     fn get_variable_type(&self, _variable_names: &[String]) -> Option<DataType> {

@@ -16,6 +16,7 @@ mod insert;
 mod logical;
 mod markers;
 mod names;
+mod operators;
 mod order;
 mod relations;
 #[cfg(test)]

@@ -17,6 +17,7 @@ use millstream_engine::fault::{ERROR_STREAM, error_stream_schema};
 use super::logical;
 use crate::catalog::Catalog;
 use crate::error::SqlError;
+use crate::functions::fix_time;
 use crate::rewrite::inline;
 use crate::rowtime::{RelationShape, Relations, ResolvedQuery, WindowEnds, resolve};
 use crate::spelling::suggest;
@@ -74,6 +75,8 @@ impl<'a> Scope<'a> {
             resolved.map_err(|e| e.or_at(query.span))?;
         let plan = logical::plan(&ast, &|name| self.source(name));
         let plan = plan.map_err(|error| error.or_at(query.span))?;
+        let plan = fix_time(plan, self.catalog.now_ms, self.provided.is_some())
+            .map_err(|error| super::errors::from_datafusion(&error).or_at(query.span))?;
         Ok(Planned { plan, has_rowtime, window_ends })
     }
 

@@ -3,11 +3,14 @@
 //! Each keeps the meaning and works anywhere an expression may stand, in `GROUP BY` and subqueries too.
 //! None needs to know the columns of a relation; what does is in [`crate::rowtime`].
 
+mod cast;
 pub(crate) mod inline;
 mod items;
 mod modulo;
 mod pattern;
+mod period;
 mod refused;
+mod text;
 mod time;
 mod unnest;
 mod window;
@@ -21,6 +24,7 @@ use datafusion::sql::sqlparser::ast::{
 
 use crate::error::SqlError;
 
+pub(crate) use pattern::similar_part;
 pub use window::ARRIVAL_ORDER;
 
 /// Rewrites a query in place.
@@ -64,17 +68,21 @@ impl VisitorMut for Rewriter {
     }
 
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<SqlError> {
-        match expr {
-            Expr::Identifier(name) => stop_on(refused::name(name)),
-            _ => ControlFlow::Continue(()),
-        }
+        stop_on(cast::expression(expr).and_then(|()| match expr {
+            Expr::Identifier(name) => refused::name(name),
+            _ => Ok(()),
+        }))
     }
 
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<SqlError> {
-        let rewritten = pattern::expression(expr)
-            .and_then(|()| time::expression(expr))
-            .and_then(|()| modulo::expression(expr));
-        stop_on(rewritten)
+        let passes = [
+            pattern::expression,
+            period::expression,
+            text::expression,
+            time::expression,
+            modulo::expression,
+        ];
+        stop_on(passes.into_iter().try_for_each(|pass| pass(expr)))
     }
 
     fn post_visit_select(&mut self, select: &mut Select) -> ControlFlow<SqlError> {

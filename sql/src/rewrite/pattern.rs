@@ -37,9 +37,30 @@ fn not_a_text() -> SqlError {
         .with_hint("write it in quotes, such as '%TECH%'; REGEXP_LIKE takes a computed one")
 }
 
+/// The regular expression of the three-part pattern of `SUBSTRING … SIMILAR`, whose one group is the
+/// part between the escaped quotes. It need not cover the whole text, other than in SQL's standard.
+pub(crate) fn similar_part(pattern: &str, escape: &str) -> Result<String, SqlError> {
+    let mut letters = escape.chars();
+    let (Some(escape), None) = (letters.next(), letters.next()) else {
+        return Err(SqlError::new("an escape is one character").with_hint("write ESCAPE '#'"));
+    };
+    let quote = format!("{escape}\"");
+    let parts: Vec<&str> = pattern.split(quote.as_str()).collect();
+    let [before, part, behind] = parts.as_slice() else {
+        return Err(SqlError::new("the pattern of SUBSTRING … SIMILAR has three parts")
+            .with_hint("part them with the escape and a quote: 'a#\"b#\"c' ESCAPE '#'"));
+    };
+    let translated = |part: &str| body(part, Some(escape));
+    Ok(format!("(?s)(?:{})({})(?:{})", translated(before)?, translated(part)?, translated(behind)?))
+}
+
 /// The regular expression of SQL's `pattern`.
 fn translate(pattern: &str, escape: Option<char>) -> Result<String, SqlError> {
-    let mut regex = "(?s)^(?:".to_owned();
+    Ok(format!("(?s)^(?:{})$", body(pattern, escape)?))
+}
+
+fn body(pattern: &str, escape: Option<char>) -> Result<String, SqlError> {
+    let mut regex = String::new();
     let mut rest = pattern.chars().peekable();
     while let Some(character) = rest.next() {
         if Some(character) == escape {
@@ -58,7 +79,6 @@ fn translate(pattern: &str, escape: Option<char>) -> Result<String, SqlError> {
             other => literal(other, &mut regex),
         }
     }
-    regex.push_str(")$");
     Ok(regex)
 }
 

@@ -1,14 +1,15 @@
-//! Times: `FLOOR(x TO unit)`, `CEIL(x TO unit)`, `MONOTONIC(x)` and interval literals. (`STEP` is
+//! Times: `FLOOR(x TO unit)`, `CEIL(x TO unit)`, `EXTRACT`, `MONOTONIC(x)` and interval literals. (`STEP` is
 //! rewritten where it is parsed, by [`crate::dialect`].)
 
 use datafusion::sql::sqlparser::ast::{
-    BinaryOperator, CeilFloorKind, DateTimeField, Expr, FunctionArguments, Spanned,
+    CeilFloorKind, DateTimeField, Expr, FunctionArguments, Ident, Spanned,
 };
 
 use crate::error::SqlError;
+use crate::functions::{CEIL_TO, CLOCK, EXTRACT};
 use crate::interval;
 use crate::source::span_of;
-use crate::syntax::{self, arguments_of, binary, call};
+use crate::syntax::{self, arguments_of, call};
 
 /// Rewrites one expression; its parts are rewritten already.
 pub(super) fn expression(expr: &mut Expr) -> Result<(), SqlError> {
@@ -19,12 +20,12 @@ pub(super) fn expression(expr: &mut Expr) -> Result<(), SqlError> {
             call("date_trunc", span, vec![unit_name(unit)?, take(expr)])
         }
         Expr::Ceil { expr, field: CeilFloorKind::DateTimeField(unit) } if is_unit(unit) => {
-            let name = unit_name(unit)?;
-            let millisecond = syntax::interval("1", DateTimeField::Millisecond);
-            let before = binary(take(expr), BinaryOperator::Minus, millisecond);
-            let floor = call("date_trunc", span, vec![name, before]);
-            binary(floor, BinaryOperator::Plus, syntax::interval("1", unit.clone()))
+            call(CEIL_TO, span, vec![unit_name(unit)?, take(expr)])
         }
+        Expr::Extract { field, expr, .. } if unit_name(field).is_ok() => {
+            call(EXTRACT, span, vec![syntax::text(field.to_string()), take(expr)])
+        }
+        Expr::Identifier(name) if is_row_clock(name) => call(CLOCK, span, Vec::new()),
         other => return monotonic(other),
     };
     *expr = new;
@@ -47,6 +48,10 @@ fn monotonic(expr: &mut Expr) -> Result<(), SqlError> {
         *expr = Expr::Nested(Box::new(argument));
     }
     Ok(())
+}
+
+fn is_row_clock(name: &Ident) -> bool {
+    name.quote_style.is_none() && name.value.eq_ignore_ascii_case("CURRENT_ROW_TIMESTAMP")
 }
 
 fn is_unit(field: &DateTimeField) -> bool {

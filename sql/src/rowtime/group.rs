@@ -12,6 +12,7 @@ use datafusion::sql::sqlparser::tokenizer::Span;
 use super::expressions::{in_input, reading, unwrapped};
 use super::from::Source;
 use super::time_of;
+use crate::functions::{CEIL_TO, DIFFERENCE};
 use crate::rewrite::window_table::{WINDOW_END, WINDOW_START, WINDOW_TIME};
 use crate::statement::clauses::STAGGER;
 use crate::syntax::{self, arguments_of, binary, call};
@@ -142,7 +143,7 @@ fn end_of(key: &Expr, is_time: &dyn Fn(&Expr) -> bool) -> Option<Expr> {
     Some(steps.into_iter().fold(key, add))
 }
 
-/// What must be added to `expr` to get the end of the window of times for which it is the same.
+/// What must be done to `expr` to get the end of the window of times for which it is the same.
 fn steps(expr: &Expr, is_time: &dyn Fn(&Expr) -> bool) -> Option<Vec<(BinaryOperator, Expr)>> {
     let expr = unwrapped(expr);
     if is_time(expr) {
@@ -151,46 +152,46 @@ fn steps(expr: &Expr, is_time: &dyn Fn(&Expr) -> bool) -> Option<Vec<(BinaryOper
     if let Some(time) = rounded_up(expr) {
         return steps(time, is_time);
     }
+    let (inner, op, step) = undone(expr)?;
+    let mut steps_of_inner = steps(inner, is_time)?;
+    // What was done last is undone first.
+    steps_of_inner.insert(0, (op, step));
+    Some(steps_of_inner)
+}
+
+/// The expression that `expr` moves, rounds or divides, and what undoes it.
+fn undone(expr: &Expr) -> Option<(&Expr, BinaryOperator, Expr)> {
     if let Some([width, time]) = arguments_of(expr, "date_bin").as_deref() {
-        let mut sum = steps(time, is_time)?;
-        sum.push((BinaryOperator::Plus, (*width).clone()));
-        return Some(sum);
+        return Some((time, BinaryOperator::Plus, (*width).clone()));
     }
     if let Some([unit, time]) = arguments_of(expr, "date_trunc").as_deref() {
-        let mut sum = steps(time, is_time)?;
-        sum.push((BinaryOperator::Plus, syntax::interval("1", unit_named(unit)?)));
-        return Some(sum);
+        return Some((time, BinaryOperator::Plus, syntax::interval("1", unit_named(unit)?)));
+    }
+    if let Some([time, from, _]) = arguments_of(expr, DIFFERENCE).as_deref() {
+        return is_constant(from).then(|| (*time, BinaryOperator::Plus, (*from).clone()));
     }
     let Expr::BinaryOp { left, op, right } = expr else { return None };
     let (moved, op, shift) = match op {
         BinaryOperator::Plus if is_constant(right) => (left, BinaryOperator::Minus, right),
         BinaryOperator::Plus if is_constant(left) => (right, BinaryOperator::Minus, left),
         BinaryOperator::Minus if is_constant(right) => (left, BinaryOperator::Plus, right),
+        BinaryOperator::Divide if is_constant(right) => (left, BinaryOperator::Multiply, right),
         _ => return None,
     };
-    let mut sum = steps(moved, is_time)?;
-    sum.push((op, shift.as_ref().clone()));
-    Some(sum)
+    Some((moved, op, shift.as_ref().clone()))
 }
 
 /// The time that `CEIL(time TO unit)` rounds, in the form the rewrite gave it.
 fn rounded_up(expr: &Expr) -> Option<&Expr> {
-    let Expr::BinaryOp { left, op: BinaryOperator::Plus, right } = expr else { return None };
-    let arguments = arguments_of(unwrapped(left), "date_trunc")?;
-    let [unit, before] = arguments.as_slice() else { return None };
-    let Expr::BinaryOp { left: time, op: BinaryOperator::Minus, right: millisecond } =
-        unwrapped(before)
-    else {
-        return None;
-    };
-    let is_one = |expr: &Expr, unit| reading(expr) == syntax::interval("1", unit).to_string();
-    (is_one(millisecond, DateTimeField::Millisecond) && is_one(right, unit_named(unit)?))
-        .then_some(time)
+    match arguments_of(expr, CEIL_TO)?.as_slice() {
+        [_, time] => Some(time),
+        _ => None,
+    }
 }
 
 fn is_constant(expr: &Expr) -> bool {
     match unwrapped(expr) {
-        Expr::Interval(_) | Expr::Value(_) => true,
+        Expr::Interval(_) | Expr::Value(_) | Expr::TypedString(_) => true,
         Expr::BinaryOp { left, right, .. } => is_constant(left) && is_constant(right),
         Expr::UnaryOp { expr, .. } => is_constant(expr),
         _ => false,

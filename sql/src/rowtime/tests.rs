@@ -159,17 +159,14 @@ fn the_time_of_a_group_is_the_end_of_its_window() {
             "a, MONOTONIC(FLOOR(s.ROWTIME TO DAY))",
             "(date_trunc('day', S.ROWTIME) + INTERVAL '1' DAY)",
         ),
-        (
-            "CEIL(s.ROWTIME TO MINUTE)",
-            "(date_trunc('minute', (S.ROWTIME - INTERVAL '1' MILLISECOND)) + INTERVAL '1' MINUTE)",
-        ),
+        ("CEIL(s.ROWTIME TO MINUTE)", "__ceil_to('minute', S.ROWTIME)"),
         (
             "FLOOR(s.ROWTIME TO HOUR) - INTERVAL '1' DAY",
-            "(((date_trunc('hour', S.ROWTIME) - INTERVAL '1' DAY) + INTERVAL '1' HOUR) + INTERVAL '1' DAY)",
+            "(((date_trunc('hour', S.ROWTIME) - INTERVAL '1' DAY) + INTERVAL '1' DAY) + INTERVAL '1' HOUR)",
         ),
         (
             "STEP(s.ROWTIME + INTERVAL '5' SECOND BY INTERVAL '1' MINUTE)",
-            "((date_bin(INTERVAL '1' MINUTE, S.ROWTIME + INTERVAL '5' SECOND) - INTERVAL '5' SECOND) + INTERVAL '1' MINUTE)",
+            "((date_bin(INTERVAL '1' MINUTE, S.ROWTIME + INTERVAL '5' SECOND) + INTERVAL '1' MINUTE) - INTERVAL '5' SECOND)",
         ),
         (
             "STEP(t BY INTERVAL '1' HOUR), STEP(s.ROWTIME BY INTERVAL '1' MINUTE)",

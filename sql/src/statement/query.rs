@@ -192,10 +192,7 @@ fn from_parser(error: &ParserError, cursor: &Cursor<'_>) -> SqlError {
 
 fn hint_for(message: &str) -> Option<&'static str> {
     if message.starts_with(QUALIFIED_DIFFERENCE) {
-        Some(
-            "leave the qualifier out: the difference of two times is an interval already; \
-             to use the word as an alias, put AS before it",
-        )
+        Some("write (a - b) SECOND; to use the word as an alias, put AS before it")
     } else if message.contains("found the end of the statement") {
         Some("the statement breaks off here")
     } else if message.starts_with("expected: )") {

@@ -54,6 +54,7 @@ pub(crate) const RESERVED: &[&str] = &[
     "TRIM",
     "TRUE",
     "UNION",
+    "UNKNOWN",
     "USING",
     "VALUES",
     "WHERE",

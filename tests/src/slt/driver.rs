@@ -186,6 +186,7 @@ impl Driver {
     fn sql(&mut self, text: &str) -> Result<DBOutput<DefaultColumnType>, Failure> {
         let statements = parse(text).map_err(|error| Failure::sql(&error, text))?;
         let mut output = DBOutput::StatementComplete(0);
+        self.catalog.now_ms = self.now_ms;
         for statement in &statements {
             let failed = |error: SqlError| Failure::sql(&error, text);
             if self.catalog.apply(statement).map_err(failed)? {
@@ -268,6 +269,7 @@ impl Driver {
     /// Plans the sinks, the named queries and what else is watched, and starts them together.
     fn start(&mut self) -> Result<(), Failure> {
         self.started = true;
+        self.catalog.now_ms = self.now_ms;
         let mentions = self.mentions.front().cloned().unwrap_or_default();
         if !self.catalog.sinks.is_empty() {
             let planned = plan::application(&self.catalog).map_err(|e| Failure::sql(&e, ""))?;

@@ -28,10 +28,12 @@ use std::sync::Arc;
 
 use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::common::DFSchema;
+use datafusion::common::tree_node::TreeNode;
 use datafusion::logical_expr::execution_props::ExecutionProps;
 use datafusion::logical_expr::{Expr, Filter, LogicalPlan, Projection, TableScan, Window};
 use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
+use millstream_engine::clock::EpochTime;
 use millstream_engine::dataflow::{
     Dataflow, Node, NodeId, NodeKind, OperatorSpec, SourceNode, TableNode, TimeOrder,
 };
@@ -48,6 +50,7 @@ use super::errors::from_datafusion;
 use super::relations::stream_schema;
 use crate::catalog::Catalog;
 use crate::error::SqlError;
+use crate::functions::{CLOCK, bind_clock};
 
 /// Builds the dataflow of the collected steps.
 pub(super) fn translate(catalog: &Catalog, collected: Collector<'_>) -> Result<Dataflow, SqlError> {
@@ -146,12 +149,16 @@ impl<'a> Translator<'a> {
     /// Adds the nodes of a step; returns the last one, or the sink.
     fn step(&mut self, step: &Step) -> Result<NodeId, SqlError> {
         self.owner = Arc::clone(&step.owner);
-        let mut node = self.plan(&step.plan)?;
+        let bound = |plan: &LogicalPlan, time: &EpochTime| {
+            bind_clock(plan.clone(), time).map_err(|error| from_datafusion(&error))
+        };
+        let time = self.dataflow.epoch_time.clone();
+        let mut node = self.plan(&bound(&step.plan, &time)?)?;
         let updating = self.dataflow.node(node).updating;
         if let (Target::Sink(_, Mode::Shown), Some(sorted), false) =
             (&step.target, &step.sorted, updating)
         {
-            node = self.plan(sorted)?;
+            node = self.plan(&bound(sorted, &time)?)?;
         }
         let schema = Arc::clone(&self.dataflow.node(node).schema);
         let kind = match &step.target {
@@ -336,7 +343,11 @@ fn column(schema: &Schema, index: usize) -> Arc<dyn PhysicalExpr> {
 }
 
 fn physical(expr: &Expr, schema: &DFSchema) -> Result<Arc<dyn PhysicalExpr>, SqlError> {
-    if expr.is_volatile() {
+    let changes = expr.exists(|expr| {
+        let is_clock = matches!(expr, Expr::ScalarFunction(call) if call.func.name() == CLOCK);
+        Ok(!is_clock && expr.is_volatile_node())
+    });
+    if changes.unwrap_or(true) {
         return Err(SqlError::new(format!("{expr} is not the same on a replay"))
             .with_hint("a continuous query may only use functions of its input"));
     }

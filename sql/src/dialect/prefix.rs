@@ -1,0 +1,92 @@
+//! What begins an expression: `STEP(x BY y)`, `CEILING(x)`, `SUBSTRING(s SIMILAR p ESCAPE c)`, `ANY(condition)`, and
+//! the `TABLE name` that stands as an argument of a table function.
+
+use datafusion::sql::sqlparser::ast::{self, Expr, Ident, ObjectName, Value};
+use datafusion::sql::sqlparser::dialect::{Dialect, Precedence};
+use datafusion::sql::sqlparser::keywords::Keyword;
+use datafusion::sql::sqlparser::parser::{Parser, ParserError};
+use datafusion::sql::sqlparser::tokenizer::Token;
+
+use super::Streaming;
+use crate::functions::SUBSTRING_SIMILAR;
+use crate::rewrite::similar_part;
+use crate::syntax::{call, text};
+
+/// Reads what comes next, if it is one of these.
+pub(super) fn parse(parser: &mut Parser<'_>) -> Option<Result<Expr, ParserError>> {
+    let Token::Word(word) = &parser.peek_token_ref().token else { return None };
+    if word.quote_style.is_some() {
+        return None;
+    }
+    let next = &parser.peek_nth_token_ref(1).token;
+    let opens = *next == Token::LParen;
+    if opens && word.value.eq_ignore_ascii_case("STEP") {
+        return Some(step(parser));
+    }
+    if opens && word.keyword == Keyword::SUBSTRING {
+        // Whatever is not of this form is read as any other SUBSTRING.
+        return parser.maybe_parse(similar_substring).transpose();
+    }
+    if opens && word.value.eq_ignore_ascii_case("CEILING") {
+        parser.advance_token();
+        return Some(parser.parse_ceil_floor_expr(true));
+    }
+    if opens && word.keyword == Keyword::ANY {
+        let span = parser.next_token().span;
+        let name = Ident { value: "bool_or".to_owned(), quote_style: None, span };
+        return Some(parser.parse_function(ObjectName::from(vec![name])));
+    }
+    if word.keyword == Keyword::TABLE && matches!(next, Token::Word(_)) {
+        parser.advance_token();
+        return Some(table_argument(parser));
+    }
+    None
+}
+
+/// `SUBSTRING(text SIMILAR 'a#"b#"c' ESCAPE '#')` is what `b` matches.
+fn similar_substring(parser: &mut Parser<'_>) -> Result<Expr, ParserError> {
+    let span = parser.next_token().span;
+    parser.expect_token(&Token::LParen)?;
+    let value = parser.parse_subexpr(Streaming.prec_value(Precedence::Like))?;
+    parser.expect_keyword_is(Keyword::SIMILAR)?;
+    let pattern = parser.parse_literal_string()?;
+    parser.expect_keyword_is(Keyword::ESCAPE)?;
+    let escape = parser.parse_literal_string()?;
+    parser.expect_token(&Token::RParen)?;
+    let regex =
+        similar_part(&pattern, &escape).map_err(|error| ParserError::ParserError(error.message))?;
+    Ok(call(SUBSTRING_SIMILAR, span, vec![value, text(regex)]))
+}
+
+/// `STEP(x BY INTERVAL 'n' unit)` is `date_bin(INTERVAL 'n' unit, x)`; `STEP(i BY n)` is `i / n * n`.
+fn step(parser: &mut Parser<'_>) -> Result<Expr, ParserError> {
+    let span = parser.next_token().span;
+    parser.expect_token(&Token::LParen)?;
+    let value = parser.parse_expr()?;
+    parser.expect_keyword_is(Keyword::BY)?;
+    let width = parser.parse_expr()?;
+    parser.expect_token(&Token::RParen)?;
+    if matches!(&width, Expr::Value(value) if matches!(value.value, Value::Number(..))) {
+        return Ok(multiple_below(value, width));
+    }
+    Ok(call("date_bin", span, vec![width, value]))
+}
+
+fn multiple_below(value: Expr, width: Expr) -> Expr {
+    let binary =
+        |left, op, right| Expr::BinaryOp { left: Box::new(left), op, right: Box::new(right) };
+    let value = Expr::Nested(Box::new(value));
+    let steps = binary(value, ast::BinaryOperator::Divide, width.clone());
+    let steps = Expr::Nested(Box::new(steps));
+    Expr::Nested(Box::new(binary(steps, ast::BinaryOperator::Multiply, width)))
+}
+
+/// The `TABLE name` that stands as an argument of a table function: its name.
+fn table_argument(parser: &mut Parser<'_>) -> Result<Expr, ParserError> {
+    let first: Ident = parser.parse_identifier()?;
+    if !parser.consume_token(&Token::Period) {
+        return Ok(Expr::Identifier(first));
+    }
+    let second = parser.parse_identifier()?;
+    Ok(Expr::CompoundIdentifier(vec![first, second]))
+}

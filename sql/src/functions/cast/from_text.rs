@@ -1,0 +1,129 @@
+//! Casts from text.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, StringArray};
+use arrow::datatypes::{
+    DataType, Date32Type, DurationMillisecondType, IntervalYearMonthType, Time32MillisecondType,
+    TimestampMillisecondType,
+};
+use datafusion::common::{Result, exec_err};
+
+use super::super::calendar::{DAY_MS, Day, HOUR_MS, MINUTE_MS, SECOND_MS};
+use super::super::call::{Call, exact_cast};
+use super::{Target, number};
+use crate::interval::Amount;
+
+/// What `texts` say as values of the target.
+pub(super) fn cast(call: &Call<'_>, texts: &ArrayRef, target: &Target) -> Result<ArrayRef> {
+    let texts = texts.as_string::<i32>();
+    let values = Reader { call, texts, target };
+    match call.returns {
+        DataType::Boolean => {
+            let values: Result<BooleanArray> =
+                (0..call.rows).map(|row| values.read(row, boolean).map(Option::flatten)).collect();
+            Ok(Arc::new(values?))
+        }
+        DataType::Date32 => call.map::<Date32Type>(|row| {
+            values.read(row, |text| i32::try_from(date(text.trim())?).ok())
+        }),
+        DataType::Time32(_) => call.map::<Time32MillisecondType>(|row| {
+            values.read(row, |text| i32::try_from(time(text.trim())?).ok())
+        }),
+        DataType::Timestamp(..) => call
+            .map::<TimestampMillisecondType>(|row| values.read(row, |text| timestamp(text.trim()))),
+        DataType::Duration(_) => call.map::<DurationMillisecondType>(|row| {
+            values.read(row, |text| Amount::of_text(text, &target.qualifier)?.fixed_ms())
+        }),
+        DataType::Interval(_) => call.map::<IntervalYearMonthType>(|row| {
+            values.read(row, |text| {
+                i32::try_from(Amount::of_text(text, &target.qualifier)?.months).ok()
+            })
+        }),
+        to => numbers(call, texts, to),
+    }
+}
+
+struct Reader<'a> {
+    call: &'a Call<'a>,
+    texts: &'a StringArray,
+    target: &'a Target,
+}
+
+impl Reader<'_> {
+    fn read<T>(&self, row: usize, read: impl Fn(&str) -> Option<T>) -> Result<Option<T>> {
+        debug_assert!(row < self.call.rows);
+        if self.texts.is_null(row) {
+            return Ok(None);
+        }
+        let text = self.texts.value(row);
+        match read(text) {
+            Some(value) => Ok(Some(value)),
+            None => exec_err!("'{text}' is no {}", self.target.name),
+        }
+    }
+}
+
+/// Whole numbers are read exactly; a fraction or an exponent goes through the wider kinds.
+fn numbers(call: &Call<'_>, texts: &StringArray, to: &DataType) -> Result<ArrayRef> {
+    let trimmed: StringArray = texts.iter().map(|text| text.map(str::trim)).collect();
+    let trimmed: ArrayRef = Arc::new(trimmed);
+    let has = |signs: &[char]| {
+        trimmed.as_string::<i32>().iter().flatten().any(|text| text.contains(signs))
+    };
+    debug_assert_eq!(trimmed.len(), call.rows);
+    let between = match to {
+        to if to.is_floating() => return exact_cast(&trimmed, to),
+        _ if has(&['e', 'E']) => DataType::Float64,
+        DataType::Decimal128(..) => return exact_cast(&trimmed, to),
+        _ if has(&['.']) => DataType::Decimal128(38, 10),
+        to => return exact_cast(&trimmed, to),
+    };
+    number(&exact_cast(&trimmed, &between)?, to)
+}
+
+/// The outer option is whether it is one, the inner its value: `UNKNOWN` is NULL.
+fn boolean(text: &str) -> Option<Option<bool>> {
+    match text.trim().to_ascii_lowercase().as_str() {
+        "true" => Some(Some(true)),
+        "false" => Some(Some(false)),
+        "unknown" => Some(None),
+        _ => None,
+    }
+}
+
+/// `yyyy-MM-dd` as days since the Unix epoch.
+pub(super) fn date(text: &str) -> Option<i64> {
+    let mut parts = text.splitn(3, '-');
+    let (year, month, day) =
+        (digits(parts.next()?)?, digits(parts.next()?)?, digits(parts.next()?)?);
+    let given = Day { year, month, day };
+    // A day the calendar does not have would count on into the next month.
+    (Day::of(given.number()) == given).then(|| given.number())
+}
+
+/// `HH:mm:ss[.fraction]` as milliseconds since midnight.
+pub(super) fn time(text: &str) -> Option<i64> {
+    let mut parts = text.splitn(3, ':');
+    let (hour, minute) = (digits(parts.next()?)?, digits(parts.next()?)?);
+    let seconds = parts.next()?;
+    let (second, fraction) = seconds.split_once('.').unwrap_or((seconds, ""));
+    let second = digits(second)?;
+    if hour > 23 || minute > 59 || second > 59 || !fraction.bytes().all(|b| b.is_ascii_digit()) {
+        return None;
+    }
+    let thousandths: String = fraction.chars().chain("000".chars()).take(3).collect();
+    let ms: i64 = thousandths.parse().ok()?;
+    Some(hour * HOUR_MS + minute * MINUTE_MS + second * SECOND_MS + ms)
+}
+
+/// `yyyy-MM-dd HH:mm:ss[.fraction]` as milliseconds since the Unix epoch.
+pub(super) fn timestamp(text: &str) -> Option<i64> {
+    let (day, in_day) = text.split_once([' ', 'T'])?;
+    date(day)?.checked_mul(DAY_MS)?.checked_add(time(in_day.trim_start())?)
+}
+
+fn digits(text: &str) -> Option<i64> {
+    let is_number = !text.is_empty() && text.len() <= 6 && text.bytes().all(|b| b.is_ascii_digit());
+    is_number.then(|| text.parse().ok()).flatten()
+}

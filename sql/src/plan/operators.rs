@@ -1,0 +1,208 @@
+//! Operators that mean something else in the dialect than in DataFusion, chosen by the types of their
+//! operands; and the types that DataFusion would make of the type names that are left to it.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, FieldRef};
+use datafusion::common::{DFSchema, Result, ScalarValue, plan_err};
+use datafusion::logical_expr::expr::{
+    AggregateFunction, AggregateFunctionParams, ScalarFunction, WindowFunction,
+    WindowFunctionParams,
+};
+use datafusion::logical_expr::planner::{
+    ExprPlanner, PlannerResult, RawAggregateExpr, RawBinaryExpr, RawWindowExpr, TypePlanner,
+};
+use datafusion::logical_expr::{Expr, ExprSchemable, WindowFunctionDefinition, cast};
+use datafusion::sql::sqlparser::ast;
+use millstream_engine::definition::TIMESTAMP_TYPE;
+
+use super::functions::functions;
+use crate::functions::{
+    ADD, AVERAGE, DIVIDE, DURATION, DURATION_TYPE, MULTIPLY, PART, REMAINDER, SCALE, SHIFT,
+    SUBTRACT,
+};
+
+/// The call of a function of ours.
+fn call(name: &str, args: Vec<Expr>) -> Expr {
+    Expr::ScalarFunction(ScalarFunction::new_udf(Arc::clone(&functions().scalar[name]), args))
+}
+
+/// Plans the operators of the dialect.
+#[derive(Debug)]
+pub(super) struct Operators;
+
+impl ExprPlanner for Operators {
+    fn plan_binary_op(
+        &self,
+        expr: RawBinaryExpr,
+        schema: &DFSchema,
+    ) -> Result<PlannerResult<RawBinaryExpr>> {
+        let (Ok(left), Ok(right)) = (expr.left.get_type(schema), expr.right.get_type(schema))
+        else {
+            return Ok(PlannerResult::Original(expr));
+        };
+        if is_interval(&left) || is_interval(&right) {
+            return on_intervals(expr, &left, &right);
+        }
+        if let Some(name) = arithmetic(&expr.op)
+            && is_number(&left)
+            && is_number(&right)
+        {
+            let RawBinaryExpr { left: a, right: b, .. } = expr;
+            return Ok(PlannerResult::Planned(call(name, vec![literal(a), literal(b)])));
+        }
+        if expr.op == ast::BinaryOperator::Minus
+            && matches!((&left, &right), (DataType::Date32, DataType::Date32))
+        {
+            return plan_err!(
+                "the difference of two DATEs has no unit: write it behind, as in (a - b) DAY"
+            );
+        }
+        Ok(PlannerResult::Original(expr))
+    }
+
+    /// `AVG` is a sum by a count, so that the mean of whole numbers is one.
+    fn plan_aggregate(&self, expr: RawAggregateExpr) -> Result<PlannerResult<RawAggregateExpr>> {
+        if expr.func.name() != "avg" || expr.args.len() != 1 {
+            return Ok(PlannerResult::Original(expr));
+        }
+        let of = |name: &str| {
+            Expr::AggregateFunction(AggregateFunction {
+                func: Arc::clone(&functions().aggregate[name]),
+                params: AggregateFunctionParams {
+                    args: expr.args.clone(),
+                    distinct: expr.distinct,
+                    filter: expr.filter.clone(),
+                    order_by: Vec::new(),
+                    null_treatment: None,
+                },
+            })
+        };
+        Ok(PlannerResult::Planned(call(AVERAGE, vec![of("sum"), of("count")])))
+    }
+
+    fn plan_window(&self, expr: RawWindowExpr) -> Result<PlannerResult<RawWindowExpr>> {
+        if expr.func_def.name() != "avg" || expr.args.len() != 1 {
+            return Ok(PlannerResult::Original(expr));
+        }
+        let of = |name: &str| {
+            let function = Arc::clone(&functions().aggregate[name]);
+            Expr::from(WindowFunction {
+                fun: WindowFunctionDefinition::AggregateUDF(function),
+                params: WindowFunctionParams {
+                    args: expr.args.clone(),
+                    partition_by: expr.partition_by.clone(),
+                    order_by: expr.order_by.clone(),
+                    window_frame: expr.window_frame.clone(),
+                    filter: expr.filter.clone(),
+                    null_treatment: None,
+                    distinct: expr.distinct,
+                },
+            })
+        };
+        Ok(PlannerResult::Planned(call(AVERAGE, vec![of("sum"), of("count")])))
+    }
+}
+
+/// The function of ours that an operator on numbers is.
+fn arithmetic(op: &ast::BinaryOperator) -> Option<&'static str> {
+    Some(match op {
+        ast::BinaryOperator::Plus => ADD,
+        ast::BinaryOperator::Minus => SUBTRACT,
+        ast::BinaryOperator::Multiply => MULTIPLY,
+        ast::BinaryOperator::Divide => DIVIDE,
+        ast::BinaryOperator::Modulo => REMAINDER,
+        _ => return None,
+    })
+}
+
+/// What the functions of arithmetic take; wider decimals are left to DataFusion.
+fn is_number(data_type: &DataType) -> bool {
+    data_type.is_null()
+        || data_type.is_integer()
+        || matches!(data_type, DataType::Float32 | DataType::Float64 | DataType::Decimal128(..))
+}
+
+/// A whole number that fits is an `INTEGER`, as in the dialect.
+fn literal(expr: Expr) -> Expr {
+    match expr {
+        Expr::Literal(ScalarValue::Int64(Some(number)), metadata) => match i32::try_from(number) {
+            Ok(number) => Expr::Literal(ScalarValue::Int32(Some(number)), metadata),
+            Err(_) => Expr::Literal(ScalarValue::Int64(Some(number)), metadata),
+        },
+        other => other,
+    }
+}
+
+fn is_interval(data_type: &DataType) -> bool {
+    matches!(data_type, DataType::Interval(_) | DataType::Duration(_))
+}
+
+/// Operators with an interval on one side. What DataFusion does as well is left to it.
+fn on_intervals(
+    expr: RawBinaryExpr,
+    left: &DataType,
+    right: &DataType,
+) -> Result<PlannerResult<RawBinaryExpr>> {
+    use ast::BinaryOperator::{Divide, Minus, Multiply, Plus};
+    let RawBinaryExpr { op, left: a, right: b } = expr;
+    let planned = match (&op, is_interval(left), is_interval(right)) {
+        (Multiply, true, false) => call(SCALE, vec![a, b]),
+        (Multiply, false, true) => call(SCALE, vec![b, a]),
+        (Divide, true, false) => call(PART, vec![a, b]),
+        // Only sums and comparisons of the two kinds of intervals need help.
+        (_, true, true) if left != right => {
+            let (a, b) = (duration(a, left), duration(b, right));
+            return Ok(PlannerResult::Original(RawBinaryExpr { op, left: a, right: b }));
+        }
+        (Plus, true, false) if shifts(right) => call(SHIFT, vec![b, a]),
+        (Plus, false, true) if shifts(left) => call(SHIFT, vec![a, b]),
+        (Minus, false, true) if shifts(left) => {
+            let minus = call(SCALE, vec![b, Expr::Literal(ScalarValue::Int64(Some(-1)), None)]);
+            call(SHIFT, vec![a, minus])
+        }
+        // A time before the interval is what DataFusion expects.
+        (Plus, true, false) => {
+            return Ok(PlannerResult::Original(RawBinaryExpr { op, left: b, right: a }));
+        }
+        _ => return Ok(PlannerResult::Original(RawBinaryExpr { op, left: a, right: b })),
+    };
+    Ok(PlannerResult::Planned(planned))
+}
+
+/// Whether DataFusion cannot add an interval to it.
+fn shifts(data_type: &DataType) -> bool {
+    matches!(data_type, DataType::Time32(_) | DataType::Time64(_))
+}
+
+/// An interval as a number of milliseconds.
+fn duration(expr: Expr, data_type: &DataType) -> Expr {
+    match (&expr, data_type) {
+        (_, data_type) if *data_type == DURATION_TYPE => expr,
+        (_, DataType::Duration(_)) => cast(expr, DURATION_TYPE),
+        _ => call(DURATION, vec![expr]),
+    }
+}
+
+/// `TIMESTAMP` and `TIME` have milliseconds.
+#[derive(Debug)]
+pub(super) struct Types;
+
+impl TypePlanner for Types {
+    fn plan_type_field(&self, sql_type: &ast::DataType) -> Result<Option<FieldRef>> {
+        let data_type = match sql_type {
+            ast::DataType::Timestamp(_, zone) | ast::DataType::Time(_, zone)
+                if !matches!(
+                    zone,
+                    ast::TimezoneInfo::None | ast::TimezoneInfo::WithoutTimeZone
+                ) =>
+            {
+                return Ok(None);
+            }
+            ast::DataType::Timestamp(..) => TIMESTAMP_TYPE,
+            ast::DataType::Time(..) => DataType::Time32(arrow::datatypes::TimeUnit::Millisecond),
+            _ => return Ok(None),
+        };
+        Ok(Some(Arc::new(Field::new("", data_type, true))))
+    }
+}

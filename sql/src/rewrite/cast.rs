@@ -1,0 +1,166 @@
+//! `CAST` to the types of the dialect becomes a call of ours, with the length and, where an interval is
+//! cast, the qualifier that its value does not know.
+
+use datafusion::sql::sqlparser::ast::{
+    BinaryLength, BinaryOperator, CastKind, CharacterLength, DataType, ExactNumberInfo, Expr,
+    Interval, Spanned, UnaryOperator, Value,
+};
+
+use crate::error::SqlError;
+use crate::functions::{CAST, DIFFERENCE};
+use crate::source::span_of;
+use crate::syntax::{self, arguments_of, call};
+
+/// Rewrites one expression, before its parts are.
+pub(super) fn expression(expr: &mut Expr) -> Result<(), SqlError> {
+    match expr {
+        Expr::Cast {
+            kind: CastKind::Cast | CastKind::DoubleColon,
+            expr: value,
+            data_type,
+            array: false,
+            format: None,
+        } => {
+            let Some((name, length, scale)) = target(data_type) else { return Ok(()) };
+            let span = value.span();
+            let qualifier = match data_type {
+                DataType::Interval { fields, .. } => {
+                    fields.as_ref().map(ToString::to_string).unwrap_or_default()
+                }
+                _ => qualifier(value).unwrap_or_default(),
+            };
+            let value = std::mem::replace(value.as_mut(), syntax::text(""));
+            let args = vec![
+                value,
+                syntax::text(name),
+                syntax::number(length),
+                syntax::number(scale),
+                syntax::text(qualifier),
+            ];
+            *expr = call(CAST, span, args);
+        }
+        Expr::TypedString(literal) => check(literal)?,
+        // The Boolean that is not known.
+        Expr::Identifier(name)
+            if name.quote_style.is_none() && name.value.eq_ignore_ascii_case("UNKNOWN") =>
+        {
+            let null = Expr::Value(Value::Null.into());
+            let args = vec![
+                null,
+                syntax::text("BOOLEAN"),
+                syntax::number(0),
+                syntax::number(0),
+                syntax::text(""),
+            ];
+            *expr = call(CAST, name.span, args);
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+/// The name of a type with its length or precision and its scale; none for types of DataFusion alone.
+fn target(data_type: &DataType) -> Option<(&'static str, u64, i64)> {
+    let length = |length: &Option<CharacterLength>, default: u64| match length {
+        Some(CharacterLength::IntegerLength { length, .. }) => *length,
+        Some(CharacterLength::Max) => 0,
+        None => default,
+    };
+    Some(match data_type {
+        DataType::Varchar(n)
+        | DataType::Nvarchar(n)
+        | DataType::CharVarying(n)
+        | DataType::CharacterVarying(n) => ("VARCHAR", length(n, 0), 0),
+        DataType::Text | DataType::String(None) => ("VARCHAR", 0, 0),
+        DataType::Char(n) | DataType::Character(n) => ("CHAR", length(n, 1), 0),
+        DataType::TinyInt(None) => ("TINYINT", 0, 0),
+        DataType::SmallInt(None) => ("SMALLINT", 0, 0),
+        DataType::Int(None) | DataType::Integer(None) => ("INTEGER", 0, 0),
+        DataType::BigInt(None) => ("BIGINT", 0, 0),
+        DataType::Real => ("REAL", 0, 0),
+        DataType::Float(_) | DataType::Double(_) | DataType::DoublePrecision => ("DOUBLE", 0, 0),
+        DataType::Decimal(digits) | DataType::Dec(digits) | DataType::Numeric(digits) => {
+            match digits {
+                ExactNumberInfo::None => ("DECIMAL", 18, 0),
+                ExactNumberInfo::Precision(precision) => ("DECIMAL", *precision, 0),
+                ExactNumberInfo::PrecisionAndScale(precision, scale) => {
+                    ("DECIMAL", *precision, *scale)
+                }
+            }
+        }
+        DataType::Boolean | DataType::Bool => ("BOOLEAN", 0, 0),
+        DataType::Date => ("DATE", 0, 0),
+        DataType::Time(_, zone) if no_zone(zone) => ("TIME", 0, 0),
+        DataType::Timestamp(_, zone) if no_zone(zone) => ("TIMESTAMP", 0, 0),
+        DataType::Interval { fields: Some(_), .. } => ("INTERVAL", 0, 0),
+        DataType::Binary(n) => ("BINARY", n.unwrap_or(1), 0),
+        DataType::Varbinary(Some(BinaryLength::IntegerLength { length })) => {
+            ("VARBINARY", *length, 0)
+        }
+        DataType::Varbinary(_) => ("VARBINARY", 0, 0),
+        _ => return None,
+    })
+}
+
+fn no_zone(zone: &datafusion::sql::sqlparser::ast::TimezoneInfo) -> bool {
+    use datafusion::sql::sqlparser::ast::TimezoneInfo;
+    matches!(zone, TimezoneInfo::None | TimezoneInfo::WithoutTimeZone)
+}
+
+/// The qualifier of an interval, as far as the text says it.
+fn qualifier(expr: &Expr) -> Option<String> {
+    match expr {
+        Expr::Interval(Interval { leading_field: Some(first), last_field, .. }) => {
+            Some(match last_field {
+                Some(last) => format!("{first} TO {last}"),
+                None => first.to_string(),
+            })
+        }
+        Expr::Nested(inner)
+        | Expr::UnaryOp { op: UnaryOperator::Minus | UnaryOperator::Plus, expr: inner } => {
+            qualifier(inner)
+        }
+        Expr::BinaryOp { left, op, right } => match op {
+            BinaryOperator::Plus
+            | BinaryOperator::Minus
+            | BinaryOperator::Multiply
+            | BinaryOperator::Divide => qualifier(left).or_else(|| qualifier(right)),
+            _ => None,
+        },
+        Expr::Cast { data_type: DataType::Interval { fields: Some(fields), .. }, .. } => {
+            Some(fields.to_string())
+        }
+        other => match arguments_of(other, DIFFERENCE)?.as_slice() {
+            [_, _, Expr::Value(value)] => match &value.value {
+                Value::SingleQuotedString(qualifier) => Some(qualifier.clone()),
+                _ => None,
+            },
+            _ => None,
+        },
+    }
+}
+
+/// A literal that is none is an error of the text, not of a row.
+fn check(literal: &datafusion::sql::sqlparser::ast::TypedString) -> Result<(), SqlError> {
+    use arrow::array::{ArrayRef, StringArray};
+    use arrow::datatypes::{DataType as Arrow, TimeUnit};
+    let Value::SingleQuotedString(text) = &literal.value.value else { return Ok(()) };
+    let (data_type, form) = match &literal.data_type {
+        DataType::Date => (Arrow::Date32, "DATE '2018-11-01'"),
+        DataType::Time(..) => (Arrow::Time32(TimeUnit::Millisecond), "TIME '12:03:34'"),
+        DataType::Timestamp(..) => {
+            (Arrow::Timestamp(TimeUnit::Millisecond, None), "TIMESTAMP '2018-11-01 01:00:00'")
+        }
+        _ => return Ok(()),
+    };
+    let texts: ArrayRef = std::sync::Arc::new(StringArray::from(vec![text.as_str()]));
+    let options = arrow::compute::CastOptions { safe: false, ..Default::default() };
+    if text.ends_with(' ')
+        || arrow::compute::cast_with_options(&texts, &data_type, &options).is_err()
+    {
+        let error = SqlError::new(format!("'{text}' is no {}", literal.data_type))
+            .with_hint(format!("write it as {form}"));
+        return Err(span_of(literal.value.span).into_iter().fold(error, SqlError::or_at));
+    }
+    Ok(())
+}
