@@ -240,6 +240,9 @@ impl Operator for SessionWindow {
     }
 
     fn restore(&mut self, state: Vec<StateBatch>) -> Result<()> {
+        // Rows that came behind a watermark are of no session that was over by it. So which sessions
+        // are over is asked once, when all rows are there, also those that other lanes had.
+        let mut watermark = Watermark::Unknown;
         for StateBatch { part, rows } in state {
             let not_ours = || Error::bug("not the state of a session window");
             match part {
@@ -252,18 +255,18 @@ impl Operator for SessionWindow {
                 PASSED => {
                     let bounds = rows.columns().first().ok_or_else(not_ours)?;
                     let bounds = bounds.as_primitive_opt::<Int64Type>().ok_or_else(not_ours)?;
-                    let watermark = match bounds.iter().flatten().max() {
+                    watermark = watermark.max(match bounds.iter().flatten().max() {
                         Some(i64::MAX) => Watermark::End,
                         Some(bound) => Watermark::At(bound),
                         None => Watermark::Unknown,
-                    };
-                    let over = self.pass(watermark);
-                    self.release(&over)?;
-                    self.passed_saved = self.passed;
+                    });
                 }
                 _ => return Err(not_ours()),
             }
         }
+        let over = self.pass(watermark);
+        self.release(&over)?;
+        self.passed_saved = self.passed;
         Ok(())
     }
 
