@@ -150,3 +150,37 @@ fn what_is_held_stays_in_proportion_to_what_is_needed() {
     let rows: usize = output.deltas.iter().map(Delta::num_rows).sum();
     assert_eq!(rows, 1_600 + 1_000);
 }
+
+#[test]
+fn a_lane_that_was_ahead_takes_no_rows_from_another() {
+    let spec = spec(vec![1]);
+    let mut saved = Vec::new();
+    let mut operator = spec.build().unwrap();
+    // What one lane kept in two snapshots, and between them what another lane had passed by then.
+    for (time, passed) in [(0, 3), (5, 8)] {
+        let other = SessionWindow { passed: Watermark::At(passed), ..fresh(&spec) };
+        saved.extend({ other }.snapshot().unwrap());
+        let input = appended(batch(&[(time, Some(1), time)]), 0, Watermark::At(passed));
+        operator.step(&crate::operators::oracle::epoch(), vec![input]).unwrap();
+        saved.extend(operator.snapshot().unwrap());
+    }
+    let mut operator = spec.build().unwrap();
+    operator.restore(saved).unwrap();
+    let input = appended(batch(&[]), 0, Watermark::End);
+    let output = operator.step(&crate::operators::oracle::epoch(), vec![input]).unwrap();
+    let mut seen = Multiset::new();
+    integrate(&mut seen, &output.deltas);
+    assert_eq!(seen.len(), 2, "{seen:?}");
+    assert!(seen.keys().all(|row| row.ends_with("00:00:00.010|1970-01-01T00:00:00")), "{seen:?}");
+}
+
+fn fresh(spec: &SessionWindowSpec) -> SessionWindow {
+    SessionWindow {
+        converter: RowConverter::new(vec![SortField::new(DataType::Utf8)]).unwrap(),
+        sessions: Sessions::new(spec.gap_ms),
+        store: Store::new(Arc::clone(&spec.input_schema)),
+        passed: Watermark::Unknown,
+        passed_saved: Watermark::Unknown,
+        spec: spec.clone(),
+    }
+}
