@@ -51,5 +51,6 @@ scripts! {
     out_of_order_rows: "window/out_of_order.slt",
     sliding_windows: "window/sliding.slt",
     window_functions: "window/over.slt",
+    window_functions_in_time: "window/over_in_time.slt",
     tumbling_windows: "window/tumbling.slt",
 }
