@@ -122,7 +122,7 @@ mod tests {
         fn a_time_is_in_the_windows_around_it(shape in shapes(), time in -200..200_i64) {
             let all = |window: &i64| shape.start(*window) <= time && time < shape.end(*window);
             let first = match shape {
-                Overlapping::Hop { slide, offset, .. } => offset - 100 * slide,
+                Overlapping::Hop { slide, offset, .. } => offset - 400 * slide,
                 Overlapping::Cumulate { step, offset, .. } => offset - 400 * step,
             };
             let every = std::iter::successors(Some(first), |w| shape.next(*w)).take(2_000);

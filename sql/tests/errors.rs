@@ -12,7 +12,6 @@ use proptest::prelude::*;
 
 const MISTAKES: &[&str] = &[
     "SELECT STREAM FROM s",
-    "SELECT (t1 - t2) SECOND FROM s",
     "SELECT a, ((t1 - t2)) minute FROM s",
     "SELECT a FROM s WHERE",
     "SELECT a FROM s WINDOWED BY HOP (PARTITION BY a RANGE INTERVAL '1' MINUTE)",

@@ -117,10 +117,7 @@ fn times_are_rounded_by_functions_of_datafusion() {
         ("STEP(i BY 5)", "(((I) / 5) * 5)"),
         ("FLOOR(t TO MINUTE)", "date_trunc('minute', T)"),
         ("FLOOR(2.5)", "FLOOR(2.5)"),
-        (
-            "CEIL(t TO HOUR)",
-            "(date_trunc('hour', (T - INTERVAL '1' MILLISECOND)) + INTERVAL '1' HOUR)",
-        ),
+        ("CEIL(t TO HOUR)", "__ceil_to('hour', T)"),
         (
             "MONOTONIC(FLOOR(STEP(t BY INTERVAL '1' DAY) TO DAY))",
             "(date_trunc('day', date_bin(INTERVAL '1' DAY, T)))",

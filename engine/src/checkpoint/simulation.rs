@@ -279,10 +279,16 @@ async fn planted_mistakes_are_found() {
 
 #[tokio::test]
 async fn a_store_that_overwrites_is_refused() {
+    let mut accepted = 0;
     for seed in 0..100 {
         let dice = Arc::new(Dice(AtomicU64::new(seed)));
         let store = Faulty { overwrites: true, ..Faulty::new(&dice) };
         assert!(try_store(&store, seed).await.is_err(), "seed {seed}");
+        // One that keeps what it has may be out of reach, but is not called one that overwrites.
+        match try_store(&Faulty::new(&dice), seed).await {
+            Ok(()) => accepted += 1,
+            Err(error) => assert!(!error.message().contains("overwrites"), "seed {seed}: {error}"),
+        }
     }
-    assert!(newest(&Faulty::new(&Arc::new(Dice(AtomicU64::new(5))))).await.is_ok());
+    assert!(accepted > 0);
 }
