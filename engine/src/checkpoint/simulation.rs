@@ -15,7 +15,7 @@ use bytes::Bytes;
 
 use super::format::StateFile;
 use super::manifest::Manifest;
-use super::protocol::{COMMITS, Owner, commit_name, commit_number, newest, try_store};
+use super::protocol::{COMMITS, Owner, commit_name, commit_number, try_store};
 use super::store::{Created, StateStore, Stored};
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind, Result};

@@ -136,7 +136,10 @@ impl OperatorSpec for LookupJoinSpec {
     }
 
     fn state_share(&self, part: &str) -> Option<StateShare> {
-        (part == TABLE).then(|| StateShare::Keys(self.table_keys.clone()))
+        (part == TABLE).then(|| match self.distribution(1) {
+            Distribution::Broadcast => StateShare::Copied,
+            _ => StateShare::Keys(self.table_keys.clone()),
+        })
     }
 
     fn build(&self) -> Result<Box<dyn Operator>> {

@@ -31,6 +31,7 @@ const BATCH: &[&str] = &[
     "nexmark/batch/q2.sql",
     "nexmark/batch/q4.sql",
     "nexmark/batch/q5.sql",
+    "nexmark/batch/q6.sql",
     "nexmark/batch/q7.sql",
     "nexmark/batch/q8.sql",
     "nexmark/batch/q11.sql",

@@ -53,4 +53,5 @@ scripts! {
     window_functions: "window/over.slt",
     window_functions_in_time: "window/over_in_time.slt",
     tumbling_windows: "window/tumbling.slt",
+    window_table_functions: "window/table_functions.slt",
 }
