@@ -101,7 +101,7 @@ fn name_shown(projection: &mut [SelectItem], shown: &[usize]) {
     for at in shown {
         if let Some(item) = projection.get_mut(*at)
             && let SelectItem::UnnamedExpr(expr) = item
-            && name_of(expr).is_none()
+            && name_of(expr).is_none_or(|name| !is_rowtime(&name) && name != HIDDEN_ROWTIME)
         {
             let alias = Ident::new(ROWTIME);
             *item = SelectItem::ExprWithAlias { expr: expr.clone(), alias };
