@@ -9,7 +9,7 @@
 //! ```
 //!
 //! A checkpoint holds what has changed since the one before. The files of the newest commits, with the
-//! base that stands for the older ones, are the state; [`manifest`] describes them, [`format`] is how
+//! base that stands for the older ones, are the state; [`manifest`] describes them, [`mod@format`] is how
 //! they are written, and [`protocol`] is the order of the writes.
 //!
 //! The invariant: after a crash at any instruction, the newest commit says where the sources go on,

@@ -190,7 +190,7 @@ impl Owner {
     ///
     /// # Errors
     ///
-    /// As [`Owner::commit`].
+    /// As `Owner::commit`.
     pub async fn look_ahead(&self) -> Result<()> {
         let newest = self.persistently(|| newest_number(&*self.store)).await?;
         if newest.is_some_and(|number| number > self.head.number) {

@@ -6,7 +6,7 @@
 //!                                 first rows after  ─┘
 //! ```
 //!
-//! Rows that the order leaves equal are ordered by all their other columns ([`super::ordered_rows`]).
+//! Rows that the order leaves equal are ordered by all their other columns (`super::ordered_rows`).
 //! Where rows are only added, what is behind the first ones is forgotten: nothing brings it back. Where
 //! a partition column has a watermark, the first rows come out once, when it closes the partition.
 //!

@@ -3,7 +3,7 @@
 //! The rows of every partition are kept, in order. An epoch evaluates the partitions it touches anew,
 //! each as one batch with DataFusion's own evaluation, and gives the difference to what they were
 //! before. Rows that the order leaves equal follow each other by all their other columns
-//! ([`super::ordered_rows`]), so that frames of rows mean the same in every run.
+//! (`super::ordered_rows`), so that frames of rows mean the same in every run.
 //!
 //! Invariant: after every epoch the sum of the output is the batch answer for the sum of the input.
 
