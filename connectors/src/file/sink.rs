@@ -4,7 +4,7 @@
 //! job ends; until then it exists in memory only, so an aborted job leaves nothing behind. Encoding is
 //! work for a processor and runs off the tasks that do I/O.
 //!
-//! With checkpoints a file is published after the commit that lists it, see [`commit`].
+//! With checkpoints a file is published after the commit that lists it, see `commit`.
 //!
 //! Column names are written in lower case, as Athena knows no others.
 
