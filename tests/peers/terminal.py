@@ -3,7 +3,8 @@
 usage: terminal.py PROGRAM ARGUMENT… < dialogue
 
 Each line of the dialogue is a JSON list: ["type", text] types it, ["see", regex] waits until what was
-printed since the last step matches, ["end", status] waits until the program ends with that status. All
+printed since the last step matches, ["until", [text, regex]] types it at the prompt again and again
+until what it gives matches, ["end", status] waits until the program ends with that status. All
 that was printed goes to standard output at the end, escape sequences taken out.
 """
 
@@ -16,6 +17,7 @@ import sys
 import time
 
 STEP_SECONDS = 30
+PROMPT = "millstream> "
 ESCAPES = re.compile(r"\x1b(\[[0-9;?]*[A-Za-z]|\][^\x07]*\x07|[=>])")
 
 
@@ -49,6 +51,18 @@ class Terminal:
             if time.monotonic() > deadline or not self.read(0.1):
                 sys.exit(f"never saw {pattern!r} after:\n{self.printed[self.seen:]!r}")
 
+    def until(self, text, pattern):
+        deadline = time.monotonic() + STEP_SECONDS
+        while True:
+            start = self.seen
+            os.write(self.fd, text.encode())
+            self.see(PROMPT)
+            if re.search(pattern, self.printed[start : self.seen], re.S):
+                return
+            if time.monotonic() > deadline:
+                sys.exit(f"{text!r} never gave {pattern!r}:\n{self.printed[start:]!r}")
+            time.sleep(0.1)
+
     def end(self, status):
         deadline = time.monotonic() + STEP_SECONDS
         while self.read(0.1):
@@ -66,6 +80,8 @@ for step, argument in map(json.loads, sys.stdin):
         os.write(terminal.fd, argument.encode())
     elif step == "see":
         terminal.see(argument)
+    elif step == "until":
+        terminal.until(*argument)
     elif step == "end":
         terminal.end(argument)
     else:
