@@ -21,6 +21,7 @@ use millstream_engine::definition::TIMESTAMP_TYPE;
 use super::Param::{Any, Integer, Text};
 use super::call::{Call, exact_cast};
 use super::interval::{DURATION_TYPE, duration};
+use super::pattern::Pattern;
 use super::{Function, TIME_TYPE, is_text};
 
 /// `CAST(value AS type)` as a call: the value, the name of the type, its length or precision, its
@@ -32,8 +33,24 @@ pub(super) fn functions() -> Vec<Function> {
     vec![Function::new(CAST, form, cast_type, cast)]
 }
 
+/// What `texts` say as values of `target`, their time in the letters of `pattern` if there is one.
+pub(super) fn read(
+    texts: &ArrayRef,
+    pattern: Option<&Pattern>,
+    target: &Target,
+) -> Result<ArrayRef> {
+    let to = target.data_type()?;
+    match pattern {
+        None => from_text::cast(texts, &to, target),
+        Some(pattern) => {
+            let moments = from_text::by_pattern(texts, pattern, target)?;
+            if to.is_temporal() { time(&moments, &to) } else { exact_cast(&moments, &to) }
+        }
+    }
+}
+
 /// What is written behind `AS`.
-struct Target {
+pub(super) struct Target {
     name: String,
     /// The length or precision; 0 for none.
     length: usize,
@@ -43,6 +60,17 @@ struct Target {
 }
 
 impl Target {
+    /// A type by its name, with its length or precision and its scale; 0 where it has none.
+    pub(super) fn named(name: &str, length: usize, scale: i8) -> Self {
+        Self { name: name.to_owned(), length, scale, qualifier: String::new() }
+    }
+
+    /// As much of `text` as the type has room for.
+    pub(super) fn cut<'t>(&self, text: &'t str) -> &'t str {
+        let end = text.char_indices().nth(self.length).filter(|_| self.length > 0);
+        end.and_then(|(end, _)| text.get(..end)).unwrap_or(text)
+    }
+
     fn of(literals: &[Option<&ScalarValue>]) -> Self {
         let text = |at: usize| {
             literals.get(at).copied().flatten().map(ToString::to_string).unwrap_or_default()
@@ -56,7 +84,8 @@ impl Target {
         }
     }
 
-    fn data_type(&self) -> Result<DataType> {
+    /// As a type of Arrow's.
+    pub(super) fn data_type(&self) -> Result<DataType> {
         Ok(match self.name.as_str() {
             "VARCHAR" | "CHAR" => DataType::Utf8,
             "TINYINT" => DataType::Int8,
@@ -139,9 +168,7 @@ fn cast(call: &Call<'_>) -> Result<ArrayRef> {
     match to {
         DataType::Utf8 => to_text::cast(call, &values, &target),
         DataType::Binary => binary(&values, &target),
-        _ if is_text(&from) => {
-            from_text::cast(call, &arrow_cast(&values, &DataType::Utf8)?, &target)
-        }
+        _ if is_text(&from) => from_text::cast(&arrow_cast(&values, &DataType::Utf8)?, to, &target),
         to if is_interval(to) => {
             if target.is_of_months() {
                 exact_cast(&values, to)

@@ -16,6 +16,7 @@ mod cast;
 mod clock;
 mod datetime;
 mod interval;
+mod log;
 mod number;
 mod pattern;
 mod regex;
@@ -54,6 +55,7 @@ pub(crate) fn scalar() -> Vec<ScalarUDF> {
         cast::functions(),
         datetime::functions(),
         interval::functions(),
+        log::functions(),
         number::functions(),
         rounding::functions(),
         text::functions(),

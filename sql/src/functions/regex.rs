@@ -24,6 +24,11 @@ impl Regex {
         }
     }
 
+    /// How many groups it has.
+    pub(super) fn groups_count(&self) -> usize {
+        self.regex.captures_len().saturating_sub(1)
+    }
+
     /// Where it first matches.
     pub(super) fn find(&self, text: &str) -> Option<Range<usize>> {
         self.regex.find(text).map(|found| found.range())

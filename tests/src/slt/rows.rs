@@ -109,13 +109,16 @@ fn declared_columns(def: &RelationDef, lines: &[&str]) -> Result<Vec<ArrayRef>, 
     schema.fields().iter().zip(columns).map(|(field, values)| column(field, values)).collect()
 }
 
-/// The values of a line: separated by commas, in double quotes if they hold one.
+/// The values of a line: separated by commas, in double quotes if they hold one. Two double quotes in
+/// such a value are one of its own.
 fn split(line: &str) -> Vec<Option<String>> {
     let mut values = vec![(String::new(), false)];
     let mut inside = false;
-    for character in line.chars() {
+    let mut rest = line.chars().peekable();
+    while let Some(character) = rest.next() {
         let (value, quoted) = values.last_mut().expect("there is always one");
         match character {
+            '"' if inside && rest.next_if_eq(&'"').is_some() => value.push('"'),
             '"' => {
                 inside = !inside;
                 *quoted = true;
@@ -185,7 +188,7 @@ fn show_row(batch: &RecordBatch, row: usize) -> Result<(i64, String), String> {
             time = (times.value(row), format!("@{value}"));
         } else {
             let quote = value.contains(',') || (value == NULL && array.is_valid(row));
-            values.push(if quote { format!("\"{value}\"") } else { value });
+            values.push(if quote { format!("\"{}\"", value.replace('"', "\"\"")) } else { value });
         }
     }
     Ok((time.0, format!("{} {}", time.1, values.join(",")).trim().to_owned()))

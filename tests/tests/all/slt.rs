@@ -36,6 +36,7 @@ scripts! {
     kda_clock: "kda/functions/clock.slt",
     kda_datetime: "kda/functions/datetime.slt",
     kda_errors: "kda/functions/errors.slt",
+    kda_log: "kda/functions/log.slt",
     kda_number: "kda/functions/number.slt",
     kda_period: "kda/functions/period.slt",
     kda_text: "kda/functions/text.slt",

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, StringArray};
+use arrow::array::{
+    Array, ArrayRef, ArrowPrimitiveType, AsArray, BooleanArray, PrimitiveArray, StringArray,
+};
 use arrow::datatypes::{
     DataType, Date32Type, DurationMillisecondType, IntervalYearMonthType, Time32MillisecondType,
     TimestampMillisecondType,
@@ -10,49 +12,59 @@ use arrow::datatypes::{
 use datafusion::common::{Result, exec_err};
 
 use super::super::calendar::{DAY_MS, Day, HOUR_MS, MINUTE_MS, SECOND_MS};
-use super::super::call::{Call, exact_cast};
+use super::super::call::exact_cast;
+use super::super::pattern::Pattern;
 use super::{Target, number};
 use crate::interval::Amount;
 
-/// What `texts` say as values of the target.
-pub(super) fn cast(call: &Call<'_>, texts: &ArrayRef, target: &Target) -> Result<ArrayRef> {
+/// What `texts` say as values of the target, whose type is `to`.
+pub(super) fn cast(texts: &ArrayRef, to: &DataType, target: &Target) -> Result<ArrayRef> {
     let texts = texts.as_string::<i32>();
-    let values = Reader { call, texts, target };
-    match call.returns {
+    let values = Reader { texts, target };
+    match to {
         DataType::Boolean => {
-            let values: Result<BooleanArray> =
-                (0..call.rows).map(|row| values.read(row, boolean).map(Option::flatten)).collect();
-            Ok(Arc::new(values?))
+            let read = (0..texts.len()).map(|row| values.read(row, boolean).map(Option::flatten));
+            Ok(Arc::new(read.collect::<Result<BooleanArray>>()?))
         }
-        DataType::Date32 => call.map::<Date32Type>(|row| {
-            values.read(row, |text| i32::try_from(date(text.trim())?).ok())
+        DataType::Date32 => values.all::<Date32Type>(|text| i32::try_from(date(text.trim())?).ok()),
+        DataType::Time32(_) => {
+            values.all::<Time32MillisecondType>(|text| i32::try_from(time(text.trim())?).ok())
+        }
+        DataType::Timestamp(..) => {
+            values.all::<TimestampMillisecondType>(|text| timestamp(text.trim()))
+        }
+        DataType::Duration(_) => values.all::<DurationMillisecondType>(|text| {
+            Amount::of_text(text, &target.qualifier)?.fixed_ms()
         }),
-        DataType::Time32(_) => call.map::<Time32MillisecondType>(|row| {
-            values.read(row, |text| i32::try_from(time(text.trim())?).ok())
+        DataType::Interval(_) => values.all::<IntervalYearMonthType>(|text| {
+            i32::try_from(Amount::of_text(text, &target.qualifier)?.months).ok()
         }),
-        DataType::Timestamp(..) => call
-            .map::<TimestampMillisecondType>(|row| values.read(row, |text| timestamp(text.trim()))),
-        DataType::Duration(_) => call.map::<DurationMillisecondType>(|row| {
-            values.read(row, |text| Amount::of_text(text, &target.qualifier)?.fixed_ms())
-        }),
-        DataType::Interval(_) => call.map::<IntervalYearMonthType>(|row| {
-            values.read(row, |text| {
-                i32::try_from(Amount::of_text(text, &target.qualifier)?.months).ok()
-            })
-        }),
-        to => numbers(call, texts, to),
+        to => numbers(texts, to),
     }
 }
 
+/// What `texts` say in the letters of `pattern`, as a kind of time.
+pub(super) fn by_pattern(texts: &ArrayRef, pattern: &Pattern, target: &Target) -> Result<ArrayRef> {
+    let values = Reader { texts: texts.as_string::<i32>(), target };
+    values.all::<TimestampMillisecondType>(|text| pattern.read(text))
+}
+
 struct Reader<'a> {
-    call: &'a Call<'a>,
     texts: &'a StringArray,
     target: &'a Target,
 }
 
 impl Reader<'_> {
+    fn all<T: ArrowPrimitiveType>(
+        &self,
+        read: impl Fn(&str) -> Option<T::Native>,
+    ) -> Result<ArrayRef> {
+        let values = (0..self.texts.len()).map(|row| self.read(row, &read));
+        let values = values.collect::<Result<Vec<Option<T::Native>>>>()?;
+        Ok(Arc::new(values.into_iter().collect::<PrimitiveArray<T>>()))
+    }
+
     fn read<T>(&self, row: usize, read: impl Fn(&str) -> Option<T>) -> Result<Option<T>> {
-        debug_assert!(row < self.call.rows);
         if self.texts.is_null(row) {
             return Ok(None);
         }
@@ -65,13 +77,12 @@ impl Reader<'_> {
 }
 
 /// Whole numbers are read exactly; a fraction or an exponent goes through the wider kinds.
-fn numbers(call: &Call<'_>, texts: &StringArray, to: &DataType) -> Result<ArrayRef> {
+fn numbers(texts: &StringArray, to: &DataType) -> Result<ArrayRef> {
     let trimmed: StringArray = texts.iter().map(|text| text.map(str::trim)).collect();
     let trimmed: ArrayRef = Arc::new(trimmed);
     let has = |signs: &[char]| {
         trimmed.as_string::<i32>().iter().flatten().any(|text| text.contains(signs))
     };
-    debug_assert_eq!(trimmed.len(), call.rows);
     let between = match to {
         to if to.is_floating() => return exact_cast(&trimmed, to),
         _ if has(&['e', 'E']) => DataType::Float64,
