@@ -18,6 +18,7 @@ mod oracle;
 mod ordered_rows;
 pub mod ordered_window;
 pub mod pane_aggregate;
+mod partitions;
 pub mod per_window;
 pub mod project;
 mod row_index;
@@ -34,6 +35,7 @@ pub mod union;
 pub mod unnest;
 pub mod updating_aggregate;
 pub mod updating_window;
+mod waiting;
 pub mod window_aggregate;
 pub mod window_table;
 

@@ -20,11 +20,9 @@
 mod frame;
 mod history;
 mod kernel;
-pub(in crate::operators) mod partitions;
 mod refold;
 #[cfg(test)]
 mod tests;
-pub(in crate::operators) mod waiting;
 
 use std::sync::Arc;
 
@@ -38,8 +36,8 @@ pub use self::frame::Frame;
 use self::frame::{Frames, Run};
 use self::history::{History, Source};
 use self::kernel::{Kernel, new_kernel};
-use self::partitions::Partitions;
-use self::waiting::{Waiting, released_of, released_rows};
+use super::partitions::Partitions;
+use super::waiting::InOrder;
 use super::{EpochContext, Input, Operator, Output, StateBatch};
 use crate::dataflow::{Distribution, Explanation, OperatorSpec, StateShare};
 use crate::delta::Delta;
@@ -47,9 +45,7 @@ use crate::error::{Error, Result};
 use crate::monotonic::{from_number, to_numbers};
 use crate::watermark::{Watermark, Watermarks};
 
-const WAITING: &str = "waiting";
 const HISTORY: &str = "history";
-const RELEASED: &str = "released";
 
 /// An aggregate over a sliding window.
 #[derive(Debug, Clone)]
@@ -137,10 +133,8 @@ impl OperatorSpec for SlidingWindowSpec {
 
     fn state_share(&self, part: &str) -> Option<StateShare> {
         match part {
-            WAITING => Some(StateShare::Keys(self.partition_by.clone())),
             HISTORY => Some(StateShare::Keys((0..self.partition_by.len()).collect())),
-            RELEASED => Some(StateShare::Shared),
-            _ => None,
+            _ => InOrder::state_share(part, &self.partition_by),
         }
     }
 
@@ -165,10 +159,9 @@ impl OperatorSpec for SlidingWindowSpec {
         Ok(Box::new(SlidingWindow {
             partitions: Partitions::new(keys.cloned().collect())?,
             history: History::new(frames, &sources, &self.input_schema),
-            waiting: Waiting::default(),
+            waiting: InOrder::new(self.time),
             sources,
             windows,
-            released: Watermark::Unknown,
             spec: self.clone(),
         }))
     }
@@ -183,14 +176,12 @@ struct Running {
 #[derive(Debug)]
 struct SlidingWindow {
     spec: SlidingWindowSpec,
-    waiting: Waiting,
+    waiting: InOrder,
     partitions: Partitions,
     history: History,
     /// What the history keeps of a row beside its time.
     sources: Vec<Source>,
     windows: Vec<Running>,
-    /// Rows of times up to this have come out.
-    released: Watermark,
 }
 
 impl SlidingWindow {
@@ -223,8 +214,8 @@ impl SlidingWindow {
     }
 
     /// Forgets what no later row can look back at.
-    fn forget(&mut self, watermark: Watermark) -> Result<()> {
-        self.history.expire(watermark);
+    fn forget(&mut self) -> Result<()> {
+        self.history.expire(self.waiting.released());
         if let Some(alive) = self.history.mostly_dead() {
             self.partitions.retain(&alive)?;
             self.history.retain(&alive);
@@ -271,27 +262,18 @@ impl Operator for SlidingWindow {
     fn step(&mut self, _cx: &EpochContext, inputs: Vec<Input>) -> Result<Output> {
         let [input] = <[Input; 1]>::try_from(inputs)
             .map_err(|_| Error::bug("a sliding window has one input"))?;
-        for delta in input.deltas {
-            if delta.weights.is_some() {
-                return Err(Error::bug("a sliding window cannot take back rows"));
-            }
-            let times = to_numbers(delta.batch.column(self.spec.time))?;
-            self.waiting.push(delta.batch, times.as_primitive::<Int64Type>())?;
-        }
+        self.waiting.take_in(input.deltas)?;
         let watermark = input.watermarks.get(self.spec.time).unwrap_or(Watermark::Unknown);
-        // Watermarks never fall; should one, what is out stays out.
-        self.released = self.released.max(watermark);
         let mut deltas = Vec::new();
-        if let Some((batch, times)) = self.waiting.release(self.released)? {
+        if let Some((batch, times)) = self.waiting.release(watermark)? {
             deltas.push(Delta::append(self.release(&batch, &times)?));
         }
-        self.forget(self.released)?;
+        self.forget()?;
         Ok(deltas.into())
     }
 
     fn snapshot(&mut self) -> Result<Vec<StateBatch>> {
-        let waiting = self.waiting.snapshot().into_iter();
-        let mut state: Vec<_> = waiting.map(|rows| StateBatch { part: WAITING, rows }).collect();
+        let mut state = self.waiting.snapshot()?;
         if let Some((partitions, mut columns)) = self.history.snapshot()? {
             let time = self.spec.input_schema.field(self.spec.time);
             columns[0] = from_number(&columns[0], time.data_type())?;
@@ -301,8 +283,6 @@ impl Operator for SlidingWindow {
             let rows = RecordBatch::try_from_iter_with_nullable(columns)?;
             state.push(StateBatch { part: HISTORY, rows });
         }
-        let released = released_rows(self.released)?;
-        state.extend(released.map(|rows| StateBatch { part: RELEASED, rows }));
         Ok(state)
     }
 
@@ -313,20 +293,11 @@ impl Operator for SlidingWindow {
     }
 
     fn restore(&mut self, state: Vec<StateBatch>) -> Result<()> {
-        for StateBatch { part, rows } in state {
-            match part {
-                WAITING => {
-                    let times = to_numbers(rows.column(self.spec.time))?;
-                    self.waiting.restore(rows, times.as_primitive::<Int64Type>())?;
-                }
-                HISTORY => self.restore_history(&rows)?,
-                RELEASED => {
-                    self.released = released_of(&rows)?;
-                    // They came out between two snapshots.
-                    self.waiting.release(self.released)?;
-                    self.forget(self.released)?;
-                }
-                _ => return Err(Error::bug("not the state of a sliding window")),
+        for state in state {
+            match self.waiting.restore(state)? {
+                None => self.forget()?,
+                Some(StateBatch { part: HISTORY, rows }) => self.restore_history(&rows)?,
+                Some(_) => return Err(Error::bug("not the state of a sliding window")),
             }
         }
         Ok(())

@@ -11,31 +11,16 @@ mod tests;
 
 use std::sync::Arc;
 
-use arrow::array::{AsArray, Int64Array, RecordBatch};
-use arrow::compute::{SortColumn, SortOptions, lexsort_to_indices, min, take_record_batch};
-use arrow::datatypes::{Int64Type, SchemaRef};
+use arrow::array::{Int64Array, RecordBatch};
+use arrow::compute::{SortColumn, SortOptions, lexsort_to_indices, take_record_batch};
+use arrow::datatypes::SchemaRef;
 
-use super::sliding_window::waiting::{Waiting, released_of, released_rows};
+use super::waiting::InOrder;
 use super::{EpochContext, Input, Operator, Output, StateBatch};
-use crate::dataflow::{Distribution, Explanation, OperatorSpec};
+use crate::dataflow::{Distribution, Explanation, OperatorSpec, SortKey};
 use crate::delta::Delta;
 use crate::error::{Error, Result};
-use crate::monotonic::to_numbers;
 use crate::watermark::{Watermark, Watermarks};
-
-const WAITING: &str = "waiting";
-const RELEASED: &str = "released";
-
-/// A key of an order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SortKey {
-    /// The column.
-    pub column: usize,
-    /// Whether the greatest value comes first.
-    pub descending: bool,
-    /// Whether NULLs come first.
-    pub nulls_first: bool,
-}
 
 /// An order of a stream as planned. The input is append-only.
 #[derive(Debug, Clone)]
@@ -59,7 +44,7 @@ impl OperatorSpec for SortedStreamSpec {
     }
 
     fn explain(&self) -> Explanation {
-        let keys: Vec<_> = self.keys.iter().map(|key| key.describe(&self.schema)).collect();
+        let keys: Vec<_> = self.keys.iter().map(|key| described(key, &self.schema)).collect();
         let leading = keys.first().cloned().unwrap_or_default();
         Explanation {
             detail: format!("keys=[{}]", keys.join(", ")),
@@ -79,22 +64,16 @@ impl OperatorSpec for SortedStreamSpec {
     }
 
     fn build(&self) -> Result<Box<dyn Operator>> {
-        Ok(Box::new(SortedStream {
-            leading: self.leading()?,
-            waiting: Waiting::default(),
-            released: Watermark::Unknown,
-            known: None,
-            spec: self.clone(),
-        }))
+        let leading = self.leading()?;
+        let waiting = InOrder::new(leading);
+        Ok(Box::new(SortedStream { leading, waiting, known: None, spec: self.clone() }))
     }
 }
 
-impl SortKey {
-    /// The key as it is written.
-    pub(super) fn describe(&self, schema: &SchemaRef) -> String {
-        let name = schema.field(self.column).name();
-        if self.descending { format!("{name} DESC") } else { name.clone() }
-    }
+/// The key as it is written.
+pub(super) fn described(key: &SortKey, schema: &SchemaRef) -> String {
+    let name = schema.field(key.column).name();
+    if key.descending { format!("{name} DESC") } else { name.clone() }
 }
 
 /// `rows` in the order of `keys`; equal rows keep their order.
@@ -115,26 +94,21 @@ pub(super) fn sorted(rows: &RecordBatch, keys: &[SortKey]) -> Result<RecordBatch
 struct SortedStream {
     spec: SortedStreamSpec,
     leading: usize,
-    waiting: Waiting,
-    /// Rows whose leading key is up to this have come out.
-    released: Watermark,
+    /// By their leading keys.
+    waiting: InOrder,
     /// What holds of the rows that have not come out.
     known: Option<Watermarks>,
 }
 
 impl SortedStream {
     /// The watermarks of the input, held back by the rows that wait.
-    fn held(&self, mut watermarks: Watermarks) -> Result<Watermarks> {
+    fn held(&mut self, mut watermarks: Watermarks) -> Result<Watermarks> {
         for (column, watermark) in watermarks.0.iter_mut().enumerate() {
-            let Some(watermark) = watermark else { continue };
-            if column == self.leading {
+            let Some(watermark) = watermark.as_mut().filter(|_| column != self.leading) else {
                 continue;
-            }
-            for rows in self.waiting.batches() {
-                let numbers = to_numbers(rows.column(column))?;
-                if let Some(least) = min(numbers.as_primitive::<Int64Type>()) {
-                    *watermark = (*watermark).min(Watermark::At(least));
-                }
+            };
+            if let Some(least) = self.waiting.least(column)? {
+                *watermark = (*watermark).min(Watermark::At(least));
             }
         }
         Ok(watermarks)
@@ -145,23 +119,15 @@ impl Operator for SortedStream {
     fn step(&mut self, _cx: &EpochContext, inputs: Vec<Input>) -> Result<Output> {
         let [input] =
             <[Input; 1]>::try_from(inputs).map_err(|_| Error::bug("an order has one input"))?;
-        for delta in input.deltas {
-            if delta.weights.is_some() {
-                return Err(Error::bug("an ordered stream cannot take back rows"));
-            }
-            let times = to_numbers(delta.batch.column(self.leading))?;
-            self.waiting.push(delta.batch, times.as_primitive::<Int64Type>())?;
-        }
+        self.waiting.take_in(input.deltas)?;
         // More rows of the very bound may come.
         let passed = match input.watermarks.get(self.leading) {
             Some(Watermark::At(bound)) => Watermark::At(bound.saturating_sub(1)),
             Some(Watermark::End) => Watermark::End,
             Some(Watermark::Unknown) | None => Watermark::Unknown,
         };
-        self.released = self.released.max(passed);
-        let released = self.waiting.release(self.released)?;
         let mut deltas = Vec::new();
-        if let Some((rows, _)) = released {
+        if let Some((rows, _)) = self.waiting.release(passed)? {
             deltas.push(Delta::append(sorted(&rows, &self.spec.keys)?));
         }
         self.known = Some(self.held(input.watermarks)?);
@@ -169,26 +135,18 @@ impl Operator for SortedStream {
     }
 
     fn snapshot(&mut self) -> Result<Vec<StateBatch>> {
-        let waiting = self.waiting.snapshot().into_iter();
-        let mut state: Vec<_> = waiting.map(|rows| StateBatch { part: WAITING, rows }).collect();
-        let released = released_rows(self.released)?;
-        state.extend(released.map(|rows| StateBatch { part: RELEASED, rows }));
-        Ok(state)
+        self.waiting.snapshot()
+    }
+
+    fn forget_snapshots(&mut self) -> bool {
+        self.waiting.forget_snapshots();
+        true
     }
 
     fn restore(&mut self, state: Vec<StateBatch>) -> Result<()> {
-        for StateBatch { part, rows } in state {
-            match part {
-                WAITING => {
-                    let times = to_numbers(rows.column(self.leading))?;
-                    self.waiting.restore(rows, times.as_primitive::<Int64Type>())?;
-                }
-                RELEASED => {
-                    self.released = released_of(&rows)?;
-                    // They came out between two snapshots.
-                    self.waiting.release(self.released)?;
-                }
-                _ => return Err(Error::bug("not the state of an ordered stream")),
+        for state in state {
+            if self.waiting.restore(state)?.is_some() {
+                return Err(Error::bug("not the state of an ordered stream"));
             }
         }
         Ok(())

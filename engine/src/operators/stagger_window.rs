@@ -23,18 +23,16 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch};
 use arrow::datatypes::{Int64Type, SchemaRef};
 
-use super::sliding_window::partitions::Partitions;
-use super::sliding_window::waiting::{Waiting, released_of, released_rows};
+use super::partitions::Partitions;
+use super::waiting::InOrder;
 use super::{EpochContext, Input, Operator, Output, StateBatch};
-use crate::dataflow::{Distribution, Explanation, OperatorSpec};
+use crate::dataflow::{Distribution, Explanation, OperatorSpec, StateShare};
 use crate::delta::Delta;
 use crate::error::{Error, Result};
 use crate::monotonic::{from_number, to_numbers};
 use crate::watermark::{Watermark, Watermarks};
 
-const WAITING: &str = "waiting";
 const ENDS: &str = "ends";
-const RELEASED: &str = "released";
 
 /// Keys whose window has ended are looked for when half as many rows have come out as there are keys,
 /// and at least this many.
@@ -93,6 +91,13 @@ impl OperatorSpec for StaggerWindowSpec {
         watermarks
     }
 
+    fn state_share(&self, part: &str) -> Option<StateShare> {
+        match part {
+            ENDS => Some(StateShare::Keys((0..self.partition_by.len()).collect())),
+            _ => InOrder::state_share(part, &self.partition_by),
+        }
+    }
+
     fn build(&self) -> Result<Box<dyn Operator>> {
         let inputs = self.input_schema.fields().len();
         if self.schema.fields().len() != inputs + 1 || self.time >= inputs || self.length < 1 {
@@ -103,8 +108,7 @@ impl OperatorSpec for StaggerWindowSpec {
             partitions: Partitions::new(keys.cloned().collect())?,
             ends: Vec::new(),
             unsaved: Vec::new(),
-            waiting: Waiting::default(),
-            released: Watermark::Unknown,
+            waiting: InOrder::new(self.time),
             since_sweep: 0,
             spec: self.clone(),
         }))
@@ -114,14 +118,12 @@ impl OperatorSpec for StaggerWindowSpec {
 #[derive(Debug)]
 struct StaggerWindow {
     spec: StaggerWindowSpec,
-    waiting: Waiting,
+    waiting: InOrder,
     partitions: Partitions,
     /// The end of the last window of each partition.
     ends: Vec<i64>,
     /// Whether that is not in a snapshot yet.
     unsaved: Vec<bool>,
-    /// Rows of times up to this have come out.
-    released: Watermark,
     /// Rows that have come out since keys were last forgotten.
     since_sweep: usize,
 }
@@ -159,7 +161,7 @@ impl StaggerWindow {
             return Ok(());
         }
         self.since_sweep = 0;
-        let bound = self.released.bound();
+        let bound = self.waiting.released().bound();
         let alive: Vec<bool> = self.ends.iter().map(|end| *end > bound).collect();
         self.partitions.retain(&alive)?;
         if self.partitions.len() < alive.len() {
@@ -192,17 +194,10 @@ impl Operator for StaggerWindow {
     fn step(&mut self, _cx: &EpochContext, inputs: Vec<Input>) -> Result<Output> {
         let [input] = <[Input; 1]>::try_from(inputs)
             .map_err(|_| Error::bug("a stagger window has one input"))?;
-        for delta in input.deltas {
-            if delta.weights.is_some() {
-                return Err(Error::bug("a stagger window cannot take back rows"));
-            }
-            let times = to_numbers(delta.batch.column(self.spec.time))?;
-            self.waiting.push(delta.batch, times.as_primitive::<Int64Type>())?;
-        }
+        self.waiting.take_in(input.deltas)?;
         let watermark = input.watermarks.get(self.spec.time).unwrap_or(Watermark::Unknown);
-        self.released = self.released.max(watermark);
         let mut deltas = Vec::new();
-        if let Some((batch, times)) = self.waiting.release(self.released)? {
+        if let Some((batch, times)) = self.waiting.release(watermark)? {
             deltas.push(Delta::append(self.release(&batch, &times)?));
         }
         self.sweep()?;
@@ -210,8 +205,7 @@ impl Operator for StaggerWindow {
     }
 
     fn snapshot(&mut self) -> Result<Vec<StateBatch>> {
-        let waiting = self.waiting.snapshot().into_iter();
-        let mut state: Vec<_> = waiting.map(|rows| StateBatch { part: WAITING, rows }).collect();
+        let mut state = self.waiting.snapshot()?;
         let unsaved: Vec<usize> = (0..self.ends.len()).filter(|at| self.unsaved[*at]).collect();
         if !unsaved.is_empty() {
             let ends: Int64Array = unsaved.iter().map(|at| Some(self.ends[*at])).collect();
@@ -222,25 +216,21 @@ impl Operator for StaggerWindow {
             state.push(StateBatch { part: ENDS, rows });
             self.unsaved.fill(false);
         }
-        let released = released_rows(self.released)?;
-        state.extend(released.map(|rows| StateBatch { part: RELEASED, rows }));
         Ok(state)
     }
 
+    fn forget_snapshots(&mut self) -> bool {
+        self.waiting.forget_snapshots();
+        self.unsaved.fill(true);
+        true
+    }
+
     fn restore(&mut self, state: Vec<StateBatch>) -> Result<()> {
-        for StateBatch { part, rows } in state {
-            match part {
-                WAITING => {
-                    let times = to_numbers(rows.column(self.spec.time))?;
-                    self.waiting.restore(rows, times.as_primitive::<Int64Type>())?;
-                }
-                ENDS => self.restore_ends(&rows)?,
-                RELEASED => {
-                    self.released = released_of(&rows)?;
-                    // They came out between two snapshots.
-                    self.waiting.release(self.released)?;
-                }
-                _ => return Err(Error::bug("not the state of a stagger window")),
+        for state in state {
+            match self.waiting.restore(state)? {
+                None => {}
+                Some(StateBatch { part: ENDS, rows }) => self.restore_ends(&rows)?,
+                Some(_) => return Err(Error::bug("not the state of a stagger window")),
             }
         }
         Ok(())

@@ -15,22 +15,19 @@ mod tests;
 
 use std::sync::Arc;
 
-use arrow::array::{AsArray, BooleanArray, Int64Array, RecordBatch};
+use arrow::array::{AsArray, BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::{Int64Type, SchemaRef};
 
-use super::sliding_window::waiting::{Waiting, released_of, released_rows};
-use super::sorted_stream::{SortKey, sorted};
+use super::sorted_stream::{described, sorted};
+use super::waiting::InOrder;
 use super::{EpochContext, Input, Operator, Output, StateBatch, row_text};
-use crate::dataflow::{Distribution, Explanation, OperatorSpec};
+use crate::dataflow::{Distribution, Explanation, OperatorSpec, SortKey};
 use crate::delta::Delta;
 use crate::error::{Error, Result};
 use crate::fault::{BadRow, Reason};
 use crate::monotonic::to_numbers;
 use crate::watermark::{Watermark, Watermarks};
-
-const WAITING: &str = "waiting";
-const RELEASED: &str = "released";
 
 /// A time-sort as planned. The input is append-only. A second input may say when it has ended, where
 /// none of its own columns has a watermark; its rows are of no interest.
@@ -50,7 +47,7 @@ impl OperatorSpec for TimeSortSpec {
     }
 
     fn explain(&self) -> Explanation {
-        let keys: Vec<_> = self.keys.iter().map(|key| key.describe(&self.schema)).collect();
+        let keys: Vec<_> = self.keys.iter().map(|key| described(key, &self.schema)).collect();
         Explanation {
             detail: format!("keys=[{}] within={} ms", keys.join(", "), self.within),
             keeps: format!("the rows of the last {} ms", self.within),
@@ -73,12 +70,7 @@ impl OperatorSpec for TimeSortSpec {
     fn build(&self) -> Result<Box<dyn Operator>> {
         let first = self.keys.first().filter(|key| !key.descending && self.within >= 0);
         let time = first.ok_or_else(|| Error::bug("a time-sort without an ascending time"))?.column;
-        Ok(Box::new(TimeSort {
-            time,
-            waiting: Waiting::default(),
-            floor: Watermark::Unknown,
-            spec: self.clone(),
-        }))
+        Ok(Box::new(TimeSort { time, waiting: InOrder::new(time), spec: self.clone() }))
     }
 }
 
@@ -86,37 +78,37 @@ impl OperatorSpec for TimeSortSpec {
 struct TimeSort {
     spec: TimeSortSpec,
     time: usize,
-    waiting: Waiting,
-    /// The latest time seen, less the interval: rows up to this have come out.
-    floor: Watermark,
+    /// What comes out reaches up to the latest time seen, less the interval.
+    waiting: InOrder,
 }
 
 impl TimeSort {
-    /// Takes in rows in the order of arrival.
-    fn take(&mut self, cx: &EpochContext, batch: &RecordBatch, out: &mut Output) -> Result<()> {
+    /// Takes in rows in the order of arrival; `floor` is the latest time, less the interval.
+    fn take_in(
+        &mut self,
+        cx: &EpochContext,
+        delta: Delta,
+        floor: &mut i64,
+        bad: &mut Vec<BadRow>,
+    ) -> Result<()> {
+        let batch = &delta.batch;
         let times = to_numbers(batch.column(self.time))?;
         let times = times.as_primitive::<Int64Type>();
-        let mut floor = self.floor.bound();
         let mut in_time = Vec::with_capacity(times.len());
         for (row, time) in times.iter().enumerate() {
-            let is_in_time = time.is_some_and(|time| time >= floor);
+            let is_in_time = time.is_some_and(|time| time >= *floor);
             if let (Some(time), true) = (time, is_in_time) {
-                floor = floor.max(time.saturating_sub(self.spec.within));
+                *floor = (*floor).max(time.saturating_sub(self.spec.within));
             } else {
-                out.bad.push(self.late(cx, batch, row, time));
+                bad.push(self.late(cx, batch, row, time));
             }
             in_time.push(is_in_time);
         }
-        if self.floor != Watermark::End && floor > i64::MIN {
-            self.floor = Watermark::At(floor);
-        }
         if in_time.iter().all(|in_time| *in_time) {
-            return self.waiting.push(batch.clone(), times);
+            return self.waiting.push(delta);
         }
-        let kept = filter_record_batch(batch, &BooleanArray::from(in_time))?;
-        let times = to_numbers(kept.column(self.time))?;
-        let times: &Int64Array = times.as_primitive::<Int64Type>();
-        self.waiting.push(kept, times)
+        let batch = filter_record_batch(batch, &BooleanArray::from(in_time))?;
+        self.waiting.push(Delta { batch, weights: delta.weights })
     }
 
     fn late(
@@ -150,42 +142,34 @@ impl Operator for TimeSort {
         let input = inputs.into_iter().next();
         let input = input.ok_or_else(|| Error::bug("a time-sort without an input"))?;
         let mut output = Output::default();
+        let mut floor = self.waiting.released().bound();
         for delta in input.deltas {
-            if delta.weights.is_some() {
-                return Err(Error::bug("a time-sort cannot take back rows"));
-            }
-            self.take(cx, &delta.batch, &mut output)?;
+            self.take_in(cx, delta, &mut floor, &mut output.bad)?;
         }
-        if ended {
-            self.floor = Watermark::End;
-        }
-        if let Some((rows, _)) = self.waiting.release(self.floor)? {
+        let floor = match (ended, floor) {
+            (true, _) => Watermark::End,
+            (false, i64::MIN) => Watermark::Unknown,
+            (false, floor) => Watermark::At(floor),
+        };
+        if let Some((rows, _)) = self.waiting.release(floor)? {
             output.deltas.push(Delta::append(sorted(&rows, &self.spec.keys)?));
         }
         Ok(output)
     }
 
     fn snapshot(&mut self) -> Result<Vec<StateBatch>> {
-        let waiting = self.waiting.snapshot().into_iter();
-        let mut state: Vec<_> = waiting.map(|rows| StateBatch { part: WAITING, rows }).collect();
-        let floor = released_rows(self.floor)?;
-        state.extend(floor.map(|rows| StateBatch { part: RELEASED, rows }));
-        Ok(state)
+        self.waiting.snapshot()
+    }
+
+    fn forget_snapshots(&mut self) -> bool {
+        self.waiting.forget_snapshots();
+        true
     }
 
     fn restore(&mut self, state: Vec<StateBatch>) -> Result<()> {
-        for StateBatch { part, rows } in state {
-            match part {
-                WAITING => {
-                    let times = to_numbers(rows.column(self.time))?;
-                    self.waiting.restore(rows, times.as_primitive::<Int64Type>())?;
-                }
-                RELEASED => {
-                    self.floor = released_of(&rows)?;
-                    // They came out between two snapshots.
-                    self.waiting.release(self.floor)?;
-                }
-                _ => return Err(Error::bug("not the state of a time-sort")),
+        for state in state {
+            if self.waiting.restore(state)?.is_some() {
+                return Err(Error::bug("not the state of a time-sort"));
             }
         }
         Ok(())
@@ -197,7 +181,7 @@ impl Operator for TimeSort {
 
     fn watermarks(&self) -> Option<Watermarks> {
         let mut watermarks = Watermarks::none(self.spec.schema.fields().len());
-        watermarks.0[self.time] = Some(self.floor);
+        watermarks.0[self.time] = Some(self.waiting.released());
         Some(watermarks)
     }
 }

@@ -1,6 +1,6 @@
 //! Random rows in random epochs, against a model that takes them one by one.
 
-use arrow::array::{ArrayRef, TimestampMillisecondArray};
+use arrow::array::{ArrayRef, Int64Array, TimestampMillisecondArray};
 use arrow::datatypes::{DataType, Field, Schema};
 use proptest::prelude::*;
 

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, SchemaRef};
 use datafusion::logical_expr::{Expr, Sort};
-use millstream_engine::dataflow::NodeId;
-use millstream_engine::operators::sorted_stream::{SortKey, SortedStreamSpec};
+use millstream_engine::dataflow::{NodeId, SortKey};
+use millstream_engine::operators::sorted_stream::SortedStreamSpec;
 use millstream_engine::operators::time_sort::TimeSortSpec;
 
 use super::columns::Columns;

@@ -21,7 +21,7 @@ struct Entry {
 
 /// The partitions, numbered from 0 in the order in which they appeared.
 #[derive(Debug)]
-pub(in crate::operators) struct Partitions {
+pub(super) struct Partitions {
     converter: RowConverter,
     /// The key of each partition.
     keys: Rows,
@@ -31,7 +31,7 @@ pub(in crate::operators) struct Partitions {
 }
 
 impl Partitions {
-    pub(in crate::operators) fn new(types: Vec<DataType>) -> Result<Self> {
+    pub(super) fn new(types: Vec<DataType>) -> Result<Self> {
         let single = types.is_empty();
         let converter = RowConverter::new(types.into_iter().map(SortField::new).collect())?;
         let keys = converter.empty_rows(0, 0);
@@ -39,16 +39,12 @@ impl Partitions {
     }
 
     /// The number of partitions.
-    pub(in crate::operators) fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         if self.single { 1 } else { self.keys.num_rows() }
     }
 
     /// The partition of each of `rows` rows with these keys; NULLs equal one another.
-    pub(in crate::operators) fn intern(
-        &mut self,
-        keys: &[ArrayRef],
-        rows: usize,
-    ) -> Result<Vec<u32>> {
+    pub(super) fn intern(&mut self, keys: &[ArrayRef], rows: usize) -> Result<Vec<u32>> {
         if self.single {
             return Ok(vec![0; rows]);
         }
@@ -72,7 +68,7 @@ impl Partitions {
     }
 
     /// The key columns of these partitions.
-    pub(in crate::operators) fn values(&self, partitions: &[usize]) -> Result<Vec<ArrayRef>> {
+    pub(super) fn values(&self, partitions: &[usize]) -> Result<Vec<ArrayRef>> {
         if self.single {
             return Ok(Vec::new());
         }
@@ -81,7 +77,7 @@ impl Partitions {
     }
 
     /// Keeps the partitions that are `alive` and numbers them anew, in the same order.
-    pub(in crate::operators) fn retain(&mut self, alive: &[bool]) -> Result<()> {
+    pub(super) fn retain(&mut self, alive: &[bool]) -> Result<()> {
         if self.single {
             return Ok(());
         }
@@ -98,7 +94,7 @@ impl Partitions {
         Ok(())
     }
 
-    pub(in crate::operators) fn memory_bytes(&self) -> usize {
+    pub(super) fn memory_bytes(&self) -> usize {
         self.keys.size() + self.table.allocation_size() + self.converter.size()
     }
 }
