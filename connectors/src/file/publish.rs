@@ -4,10 +4,11 @@
 //! is never overwritten, unless its name is one that is replaced ([`Place::replace`]): then by a
 //! complete file. On S3 a PUT is that by itself. In a local folder the bytes go to a hidden name first,
 //! are made durable, and get their name by a hard link, which fails if the name is taken, or by
-//! renaming, which takes it.
+//! renaming, which takes it. The hidden name is the process's own: two processes may publish the same
+//! file at the same time, and a link shares what the other one would write.
 
 use std::io::Write;
-use std::path::{Path as FsPath, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use ::parquet::file::reader::{FileReader, SerializedFileReader};
@@ -18,6 +19,7 @@ use object_store::path::{Path, PathPart};
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
 
 use super::location::{Location, io_text, store_error};
+use crate::Context;
 
 /// A complete file that is to be published.
 #[derive(Debug)]
@@ -32,17 +34,32 @@ pub(super) struct Complete {
 /// Where a sink's files go.
 #[derive(Debug, Clone)]
 pub(super) enum Place {
-    Folder(PathBuf),
+    Folder(Folder),
     Store { store: Arc<dyn ObjectStore>, prefix: Path, shown: String },
 }
 
+/// A local folder.
+#[derive(Debug, Clone)]
+pub(super) struct Folder {
+    root: PathBuf,
+    /// What tells this process's hidden files from another's.
+    writer: u64,
+}
+
+/// How a hidden file ends.
+const HIDDEN_ENDING: &str = ".writing";
+
+/// A hidden file that was not touched for so long has lost its process.
+const ABANDONED_MS: i64 = 3_600_000;
+
 impl Place {
-    /// The place that `location` means, made if it is a folder that is not there.
+    /// The place that `location` means, made if it is a folder that is not there. Hidden files that
+    /// killed processes left there are removed.
     ///
     /// # Errors
     ///
     /// When it is a file, or cannot be made.
-    pub(super) async fn prepare(location: &Location) -> Result<Self> {
+    pub(super) async fn prepare(location: &Location, context: &Context) -> Result<Self> {
         let folder = match location.folder() {
             Ok(folder) => folder,
             Err(prefix) => {
@@ -59,7 +76,9 @@ impl Place {
             let why = if folder.is_file() { "it is a file".into() } else { io_text(&error) };
             Error::settings(format!("cannot write to the folder '{}': {why}", location.shown))
         })?;
-        Ok(Self::Folder(folder.to_owned()))
+        let folder = Folder { root: folder.to_owned(), writer: context.seed };
+        folder.remove_abandoned(context.clock.now_ms());
+        Ok(Self::Folder(folder))
     }
 
     /// Gives `file` its final name. Publishing the same file again is no error: one with the same rows,
@@ -70,9 +89,9 @@ impl Place {
     /// When it cannot be written, or another file has its name.
     pub(super) async fn publish(&self, file: Complete) -> Result<()> {
         match self {
-            Self::Folder(root) => {
-                let root = root.clone();
-                tokio::task::spawn_blocking(move || publish_local(&root, &file))
+            Self::Folder(folder) => {
+                let folder = folder.clone();
+                tokio::task::spawn_blocking(move || folder.publish(&file))
                     .await
                     .map_err(|error| Error::bug(format!("writing ended early: {error}")))?
             }
@@ -91,9 +110,9 @@ impl Place {
     /// When it cannot be written.
     pub(super) async fn replace(&self, name: String, bytes: Vec<u8>) -> Result<()> {
         match self {
-            Self::Folder(root) => {
-                let root = root.clone();
-                tokio::task::spawn_blocking(move || replace_local(&root, &name, &bytes))
+            Self::Folder(folder) => {
+                let folder = folder.clone();
+                tokio::task::spawn_blocking(move || folder.replace(&name, &bytes))
                     .await
                     .map_err(|error| Error::bug(format!("writing ended early: {error}")))?
             }
@@ -107,25 +126,6 @@ impl Place {
             }
         }
     }
-}
-
-fn replace_local(root: &FsPath, name: &str, bytes: &[u8]) -> Result<()> {
-    let path = root.join(name);
-    let failed = |error: &std::io::Error| {
-        Error::retry(format!("cannot write {}: {}", path.display(), io_text(error)))
-    };
-    let hidden = write_hidden(root, name, bytes).map_err(|error| failed(&error))?;
-    std::fs::rename(&hidden.0, &path).map_err(|error| failed(&error))?;
-    std::fs::File::open(root).and_then(|f| f.sync_all()).map_err(|error| failed(&error))
-}
-
-/// The bytes under a hidden name, durable.
-fn write_hidden(root: &FsPath, name: &str, bytes: &[u8]) -> std::io::Result<Hidden> {
-    let hidden = Hidden(root.join(format!(".{name}.writing")));
-    let mut written = std::fs::File::create(&hidden.0)?;
-    written.write_all(bytes)?;
-    written.sync_all()?;
-    Ok(hidden)
 }
 
 async fn publish_object(
@@ -161,36 +161,86 @@ async fn publish_object(
     }
 }
 
-fn publish_local(root: &FsPath, file: &Complete) -> Result<()> {
-    let mut folder = root.to_owned();
-    folder.extend(&file.folders);
-    let path = folder.join(&file.name);
-    let failed = |error: &std::io::Error| {
-        Error::retry(format!("cannot write {}: {}", path.display(), io_text(error)))
-    };
-    let hidden = write_hidden(root, &file.name, &file.bytes).map_err(|error| failed(&error))?;
-    std::fs::create_dir_all(&folder).map_err(|error| failed(&error))?;
-    match std::fs::hard_link(&hidden.0, &path) {
-        Ok(()) => {}
-        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
-            let found = std::fs::read(&path).map_err(|error| failed(&error))?;
-            let same = is_same(&Bytes::from(found), &Bytes::from(file.bytes.clone()), &file.name);
-            return if same { Ok(()) } else { Err(taken(&path.display().to_string())) };
+impl Folder {
+    /// As [`Place::publish`].
+    fn publish(&self, file: &Complete) -> Result<()> {
+        let root = self.root.as_path();
+        let mut folder = root.to_owned();
+        folder.extend(&file.folders);
+        let path = folder.join(&file.name);
+        let failed = |error: &std::io::Error| {
+            Error::retry(format!("cannot write {}: {}", path.display(), io_text(error)))
+        };
+        let hidden = self.hide(&file.name, &file.bytes).map_err(|error| failed(&error))?;
+        std::fs::create_dir_all(&folder).map_err(|error| failed(&error))?;
+        match std::fs::hard_link(&hidden.0, &path) {
+            Ok(()) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+                let found = std::fs::read(&path).map_err(|error| failed(&error))?;
+                let wanted = Bytes::from(file.bytes.clone());
+                let same = is_same(&Bytes::from(found), &wanted, &file.name);
+                return if same { Ok(()) } else { Err(taken(&path.display().to_string())) };
+            }
+            // File systems without hard links: renaming takes the name even if it is taken, by another
+            // process with the same file.
+            Err(_) if !path.exists() => {
+                std::fs::rename(&hidden.0, &path).map_err(|error| failed(&error))?;
+            }
+            Err(error) => return Err(failed(&error)),
         }
-        // File systems without hard links: the name is ours alone, so nobody takes it in between.
-        Err(_) if !path.exists() => {
-            std::fs::rename(&hidden.0, &path).map_err(|error| failed(&error))?;
+        drop(hidden);
+        // The name itself must survive a crash, and so must the new folders on the way to it.
+        let mut changed = Some(folder.as_path());
+        while let Some(folder) = changed.filter(|folder| folder.starts_with(root)) {
+            let synced = std::fs::File::open(folder).and_then(|f| f.sync_all());
+            synced.map_err(|error| failed(&error))?;
+            changed = folder.parent();
         }
-        Err(error) => return Err(failed(&error)),
+        Ok(())
     }
-    drop(hidden);
-    // The name itself must survive a crash, and so must the new folders on the way to it.
-    let mut changed = Some(folder.as_path());
-    while let Some(folder) = changed.filter(|folder| folder.starts_with(root)) {
-        std::fs::File::open(folder).and_then(|f| f.sync_all()).map_err(|error| failed(&error))?;
-        changed = folder.parent();
+
+    /// As [`Place::replace`].
+    fn replace(&self, name: &str, bytes: &[u8]) -> Result<()> {
+        let path = self.root.join(name);
+        let failed = |error: &std::io::Error| {
+            Error::retry(format!("cannot write {}: {}", path.display(), io_text(error)))
+        };
+        let hidden = self.hide(name, bytes).map_err(|error| failed(&error))?;
+        std::fs::rename(&hidden.0, &path).map_err(|error| failed(&error))?;
+        let synced = std::fs::File::open(&self.root).and_then(|f| f.sync_all());
+        synced.map_err(|error| failed(&error))
     }
-    Ok(())
+
+    /// The bytes under a hidden name, durable.
+    fn hide(&self, name: &str, bytes: &[u8]) -> std::io::Result<Hidden> {
+        let hidden = format!(".{name}.{:016x}{HIDDEN_ENDING}", self.writer);
+        let hidden = Hidden(self.root.join(hidden));
+        let mut written = std::fs::File::create(&hidden.0)?;
+        written.write_all(bytes)?;
+        written.sync_all()?;
+        Ok(hidden)
+    }
+
+    /// Removes the hidden files of processes that are no more. What cannot be removed stays: it is in
+    /// nobody's way.
+    fn remove_abandoned(&self, now_ms: i64) {
+        let Ok(entries) = std::fs::read_dir(&self.root) else { return };
+        for entry in entries.flatten() {
+            let name = entry.file_name();
+            let name = name.to_string_lossy();
+            let is_hidden = name.starts_with('.') && name.ends_with(HIDDEN_ENDING);
+            if is_hidden && is_abandoned(&entry, now_ms) {
+                drop(std::fs::remove_file(entry.path()));
+            }
+        }
+    }
+}
+
+fn is_abandoned(entry: &std::fs::DirEntry, now_ms: i64) -> bool {
+    let touched = entry.metadata().and_then(|metadata| metadata.modified()).ok();
+    let since_epoch = touched.and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok());
+    let touched_ms = since_epoch.and_then(|time| i64::try_from(time.as_millis()).ok());
+    touched_ms.is_some_and(|touched| now_ms.saturating_sub(touched) > ABANDONED_MS)
 }
 
 /// Whether the file `found` under a name of ours is the one we would have written. Names are never used
@@ -218,3 +268,6 @@ impl Drop for Hidden {
         drop(std::fs::remove_file(&self.0));
     }
 }
+
+#[cfg(test)]
+mod tests;

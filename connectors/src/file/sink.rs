@@ -142,7 +142,7 @@ impl FileSink {
             pending: None,
         };
         Ok(Self {
-            place: Place::prepare(location).await?,
+            place: Place::prepare(location, context).await?,
             clock: Arc::clone(&context.clock),
             roll_interval: options.roll_interval,
             files: Some(files),

@@ -63,7 +63,7 @@ impl SnapshotSink {
     pub async fn open(def: &RelationDef, schema: &Schema, context: &Context) -> Result<Self> {
         let options = FileSinkOptions::parse(def)?;
         let location = Location::open(&options.path, &context.base).await?;
-        Self::at(&location, def, &options, schema).await
+        Self::at(&location, def, &options, schema, context).await
     }
 
     /// Opens the sink at `location`.
@@ -72,11 +72,12 @@ impl SnapshotSink {
         def: &RelationDef,
         options: &FileSinkOptions,
         schema: &Schema,
+        context: &Context,
     ) -> Result<Self> {
         let layout = Layout::new(schema, options)?;
         let encoding = Encoding::new(options, &layout.schema)?;
         Ok(Self {
-            place: Place::prepare(location).await?,
+            place: Place::prepare(location, context).await?,
             name: format!("{}.{}", stem(&def.name), encoding.ending()),
             layout,
             encoding,

@@ -85,7 +85,9 @@ async fn on_a_store_a_put_replaces_the_one_before() {
     let location = Location::in_store(Arc::clone(&store), "top", "s3://b/".into(), "s3://b/top");
     let (def, schema) = (sink_def("csv"), result(0)[0].batch.schema());
     let options = FileSinkOptions::parse(&def).unwrap();
-    let mut sink = SnapshotSink::at(&location.unwrap(), &def, &options, &schema).await.unwrap();
+    let context = context(Path::new("/"), &ManualClock::new(0));
+    let opened = SnapshotSink::at(&location.unwrap(), &def, &options, &schema, &context).await;
+    let mut sink = opened.unwrap();
     for number in [3, 1] {
         sink.write(1, result(number)).await.unwrap();
     }

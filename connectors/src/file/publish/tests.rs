@@ -1,0 +1,64 @@
+//! Two processes at one folder, and what killed ones leave there.
+
+use std::fs;
+use std::sync::Barrier;
+use std::thread;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use super::{ABANDONED_MS, Complete, Folder};
+
+fn file(number: usize) -> Complete {
+    let bytes = vec![b'a' + u8::try_from(number % 26).unwrap(); 200_000];
+    Complete { folders: vec!["f".into()], name: format!("{number}.csv"), bytes, rows: 1 }
+}
+
+#[test]
+fn a_file_published_by_two_at_once_is_whole_from_the_first_moment() {
+    let root = tempfile::tempdir().unwrap();
+    let together = Barrier::new(2);
+    // What is wrong is collected: a thread that ended early would leave the other one waiting.
+    let publish = |writer: u64| {
+        let folder = Folder { root: root.path().to_owned(), writer };
+        let mut wrong = Vec::new();
+        for number in 0..100 {
+            let file = file(number);
+            together.wait();
+            if let Err(error) = folder.publish(&file) {
+                wrong.push(format!("{number}: {error}"));
+            }
+            match fs::read(root.path().join("f").join(&file.name)) {
+                Ok(seen) if seen == file.bytes => {}
+                Ok(seen) => wrong.push(format!("{number} is another, of {} bytes", seen.len())),
+                Err(error) => wrong.push(format!("{number}: {error}")),
+            }
+        }
+        wrong
+    };
+    let wrong = thread::scope(|scope| {
+        let other = scope.spawn(|| publish(1));
+        [publish(2), other.join().unwrap()].concat()
+    });
+    assert_eq!(wrong, Vec::<String>::new());
+    assert_eq!(fs::read_dir(root.path()).unwrap().count(), 1, "nothing hidden is left");
+}
+
+#[test]
+fn what_killed_processes_left_is_removed_when_it_is_old() {
+    let root = tempfile::tempdir().unwrap();
+    let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
+    let leave = |name: &str, age_ms: i64| {
+        let file = fs::File::create(root.path().join(name)).unwrap();
+        file.set_modified(now - Duration::from_millis(age_ms.unsigned_abs())).unwrap();
+    };
+    leave(".old.csv.0000000000000007.writing", ABANDONED_MS + 1);
+    leave(".young.csv.0000000000000007.writing", ABANDONED_MS - 1);
+    leave("old.csv", ABANDONED_MS + 1);
+    leave(".hidden", ABANDONED_MS + 1);
+    let folder = Folder { root: root.path().to_owned(), writer: 1 };
+    let now_ms = i64::try_from(now.duration_since(UNIX_EPOCH).unwrap().as_millis()).unwrap();
+    folder.remove_abandoned(now_ms);
+    let names = fs::read_dir(root.path()).unwrap().map(|entry| entry.unwrap().file_name());
+    let mut names: Vec<String> = names.map(|name| name.into_string().unwrap()).collect();
+    names.sort();
+    assert_eq!(names, [".hidden", ".young.csv.0000000000000007.writing", "old.csv"]);
+}
