@@ -13,6 +13,7 @@ use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef, TimestampM
 
 use crate::definition::{ROWTIME, TIMESTAMP_TYPE};
 use crate::error::{Error, Result};
+use crate::operators::row_text;
 
 /// The name of the stream of bad and late rows.
 pub const ERROR_STREAM: &str = "ERROR_STREAM";
@@ -30,11 +31,22 @@ pub enum Reason {
     Late,
     /// An expression failed on it (a division by zero, a cast).
     Expression,
+    /// A sink's format or place cannot carry it.
+    Unwritable,
+    /// Records that the source says are gone before they were read.
+    Lost,
 }
 
 impl Reason {
-    const ALL: [Self; 5] =
-        [Self::Undecodable, Self::Coercion, Self::NotNull, Self::Late, Self::Expression];
+    const ALL: [Self; 7] = [
+        Self::Undecodable,
+        Self::Coercion,
+        Self::NotNull,
+        Self::Late,
+        Self::Expression,
+        Self::Unwritable,
+        Self::Lost,
+    ];
 
     /// The reason of this name.
     fn named(name: &str) -> Option<Self> {
@@ -49,6 +61,8 @@ impl Reason {
             Self::NotNull => "NOT_NULL",
             Self::Late => "LATE",
             Self::Expression => "EXPRESSION",
+            Self::Unwritable => "UNWRITABLE",
+            Self::Lost => "LOST",
         }
     }
 }
@@ -60,7 +74,8 @@ pub struct BadRow {
     pub reason: Reason,
     /// What exactly, for a person.
     pub message: String,
-    /// The stream it came from (or, for a failing expression, the pump or sink that computed it).
+    /// The stream it came from (or, for a failing expression or a row that cannot be written, the pump
+    /// or sink that had it).
     pub stream: Arc<str>,
     /// Its source partition: a shard id or a file path. Empty where unknown.
     pub partition: Arc<str>,
@@ -70,6 +85,21 @@ pub struct BadRow {
     pub rowtime_ms: Option<i64>,
     /// The record as it was read, or a text form of the decoded row.
     pub raw: Vec<u8>,
+}
+
+impl BadRow {
+    /// Row `index` of `batch`, which `sink` cannot write.
+    pub fn unwritable(sink: &Arc<str>, message: &str, batch: &RecordBatch, index: usize) -> Self {
+        Self {
+            reason: Reason::Unwritable,
+            message: message.to_owned(),
+            stream: Arc::clone(sink),
+            partition: "".into(),
+            position: String::new(),
+            rowtime_ms: rowtime_of(batch, index),
+            raw: row_text(batch, index).into_bytes(),
+        }
+    }
 }
 
 /// The schema of `error_stream`: KDA's documented columns, then the row's address, then `ROWTIME`.
@@ -106,7 +136,8 @@ pub fn error_stream_batch(rows: &[BadRow], now_ms: i64) -> Result<RecordBatch> {
     let level = |r: &BadRow| Some(if r.reason == Reason::Late { "WARN" } else { "ERROR" }.into());
     // A row that is late in a pump has come through a source, which is no longer known.
     let from_pump = |r: &BadRow| {
-        r.reason == Reason::Expression || (r.reason == Reason::Late && r.partition.is_empty())
+        matches!(r.reason, Reason::Expression | Reason::Unwritable)
+            || (r.reason == Reason::Late && r.partition.is_empty())
     };
     let columns: Vec<ArrayRef> = vec![
         Arc::clone(&time),

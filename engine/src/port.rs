@@ -195,8 +195,9 @@ pub struct SinkReport {
 /// A place rows are written to. Rows become visible to readers only when they are published, whole.
 #[async_trait]
 pub trait Sink: fmt::Debug + Send {
-    /// Takes the rows of one epoch. They may be held until the next [`Sink::flush`].
-    async fn write(&mut self, epoch: u64, rows: Vec<Delta>) -> Result<()>;
+    /// Takes the rows of one epoch. They may be held until the next [`Sink::flush`]. Returns those that
+    /// cannot be written, ever: they go to `error_stream`.
+    async fn write(&mut self, epoch: u64, rows: Vec<Delta>) -> Result<Vec<BadRow>>;
 
     /// Publishes what is due, or all.
     async fn flush(&mut self, flush: Flush) -> Result<()>;

@@ -32,6 +32,9 @@ pub(super) struct Encoding {
     schema: SchemaRef,
 }
 
+/// A row that cannot be stored: which one, and the column that is to blame.
+pub(super) type Unstorable = (usize, String);
+
 /// An open file.
 #[derive(Debug)]
 pub(super) struct Encoder {
@@ -115,15 +118,16 @@ impl Encoding {
         Ok(Encoder { encoding: self.clone(), output, rows: 0 })
     }
 
-    /// `rows` with the stored types, without those whose timestamps the format cannot hold; and how
-    /// many those are.
+    /// `rows` with the stored types, without those whose timestamps the format cannot hold; and which
+    /// those are, with the name of a column that cannot be held.
     ///
     /// # Errors
     ///
     /// When a type has no stored form: our bug.
-    pub(super) fn storable(&self, rows: &RecordBatch) -> Result<(RecordBatch, u64)> {
+    pub(super) fn storable(&self, rows: &RecordBatch) -> Result<(RecordBatch, Vec<Unstorable>)> {
         let strict = CastOptions { safe: true, ..CastOptions::default() };
         let mut lost: Vec<bool> = Vec::new();
+        let mut unstorable = Vec::new();
         let mut columns: Vec<ArrayRef> = Vec::with_capacity(rows.num_columns());
         for (column, field) in rows.columns().iter().zip(self.schema.fields()) {
             if column.data_type() == field.data_type() {
@@ -134,18 +138,20 @@ impl Encoding {
             if stored.null_count() > column.null_count() {
                 lost.resize(rows.num_rows(), false);
                 for (row, lost) in lost.iter_mut().enumerate() {
-                    *lost |= stored.is_null(row) && column.is_valid(row);
+                    if !*lost && stored.is_null(row) && column.is_valid(row) {
+                        *lost = true;
+                        unstorable.push((row, field.name().clone()));
+                    }
                 }
             }
             columns.push(stored);
         }
         let stored = RecordBatch::try_new(Arc::clone(&self.schema), columns)?;
         if lost.is_empty() {
-            return Ok((stored, 0));
+            return Ok((stored, unstorable));
         }
         let kept = lost.iter().map(|lost| Some(!lost)).collect();
-        let bad = lost.iter().filter(|lost| **lost).count() as u64;
-        Ok((arrow::compute::filter_record_batch(&stored, &kept)?, bad))
+        Ok((arrow::compute::filter_record_batch(&stored, &kept)?, unstorable))
     }
 }
 

@@ -19,6 +19,7 @@ use arrow::compute::take_record_batch;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use async_trait::async_trait;
 use millstream_engine::definition::RelationDef;
+use millstream_engine::fault::BadRow;
 use millstream_engine::port::{DurableSink, Flush, Sink, SinkReport};
 use millstream_engine::{Clock, Delta, Error, Result};
 
@@ -53,6 +54,8 @@ struct OpenFiles {
     layout: Layout,
     encoding: Encoding,
     file_size: u64,
+    /// The sink's name.
+    name: Arc<str>,
     /// The files' names up to their number.
     stem: String,
     /// Files opened so far: the next one's number.
@@ -134,6 +137,7 @@ impl FileSink {
             layout,
             encoding,
             file_size: options.file_size,
+            name: def.name.as_str().into(),
             stem: format!("{}-{run}", stem(&def.name)),
             opened: 0,
             open: HashMap::new(),
@@ -190,9 +194,9 @@ impl FileSink {
 
 #[async_trait]
 impl Sink for FileSink {
-    async fn write(&mut self, epoch: u64, rows: Vec<Delta>) -> Result<()> {
+    async fn write(&mut self, epoch: u64, rows: Vec<Delta>) -> Result<Vec<BadRow>> {
         if rows.iter().all(|delta| delta.num_rows() == 0) {
-            return Ok(());
+            return Ok(Vec::new());
         }
         let now = Moment::now(&*self.clock);
         self.work(move |files| files.write(epoch, &rows, now)).await
@@ -308,21 +312,30 @@ fn repeated(weights: &Int64Array) -> Result<UInt32Array> {
 }
 
 impl OpenFiles {
-    fn write(&mut self, epoch: u64, deltas: &[Delta], now: Moment) -> Result<()> {
+    /// Takes rows in, and returns those that cannot be written.
+    fn write(&mut self, epoch: u64, deltas: &[Delta], now: Moment) -> Result<Vec<BadRow>> {
+        let mut bad = Vec::new();
         for delta in deltas.iter().filter(|delta| delta.num_rows() > 0) {
             let rows = self.layout.rows(epoch, delta)?;
             for share in split(&rows, &self.layout.partition_by)? {
-                let (rows, unstorable) = self.encoding.storable(&share.rows)?;
-                self.bad += unstorable;
-                match share.folders {
-                    Some(folders) => self.append(folders, &rows, now)?,
-                    // A folder of that name cannot be made anywhere.
-                    None => self.bad += rows.num_rows() as u64,
+                let mut refuse = |row: usize, why: &str| {
+                    bad.push(BadRow::unwritable(&self.name, why, &rows, share.origin(row)));
+                };
+                let Some(folders) = share.folders.clone() else {
+                    let why = "the name of its folder would be too long";
+                    (0..share.rows.num_rows()).for_each(|row| refuse(row, why));
+                    continue;
+                };
+                let (storable, unstorable) = self.encoding.storable(&share.rows)?;
+                for (row, column) in unstorable {
+                    refuse(row, &format!("column {column}: the timestamp is out of range"));
                 }
+                self.append(folders, &storable, now)?;
             }
             self.keep_bounded()?;
         }
-        Ok(())
+        self.bad += bad.len() as u64;
+        Ok(bad)
     }
 
     fn append(&mut self, folders: Vec<String>, rows: &RecordBatch, now: Moment) -> Result<()> {

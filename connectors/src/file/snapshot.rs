@@ -13,6 +13,7 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::Schema;
 use async_trait::async_trait;
 use millstream_engine::definition::RelationDef;
+use millstream_engine::fault::BadRow;
 use millstream_engine::port::{Flush, Sink, SinkReport};
 use millstream_engine::{Delta, Error, Result};
 
@@ -43,7 +44,8 @@ pub fn path(def: &RelationDef) -> Option<String> {
     Some(format!("{}/{}.{ending}", options.path.trim_end_matches('/'), stem(&def.name)))
 }
 
-/// A file that is replaced by each result.
+/// A file that is replaced by each result. Rows that the format cannot hold are counted only: every
+/// result has them again.
 #[derive(Debug)]
 pub struct SnapshotSink {
     place: Place,
@@ -89,7 +91,7 @@ impl SnapshotSink {
 
 #[async_trait]
 impl Sink for SnapshotSink {
-    async fn write(&mut self, _epoch: u64, rows: Vec<Delta>) -> Result<()> {
+    async fn write(&mut self, _epoch: u64, rows: Vec<Delta>) -> Result<Vec<BadRow>> {
         let (schema, encoding) = (Arc::clone(&self.layout.schema), self.encoding.clone());
         let work = move || -> Result<_> {
             let (mut encoder, mut bad) = (encoding.begin()?, 0);
@@ -97,7 +99,7 @@ impl Sink for SnapshotSink {
                 let columns = delta.batch.columns().to_vec();
                 let batch = RecordBatch::try_new(Arc::clone(&schema), columns)?;
                 let (stored, unstorable) = encoding.storable(&batch)?;
-                bad += unstorable;
+                bad += unstorable.len() as u64;
                 encoder.write(&stored)?;
             }
             Ok((encoder.rows, encoder.finish()?, bad))
@@ -109,7 +111,7 @@ impl Sink for SnapshotSink {
         let size = bytes.len() as u64;
         self.place.replace(self.name.clone(), bytes).await?;
         self.report = SinkReport { rows, files: 1, bytes: size, bad };
-        Ok(())
+        Ok(Vec::new())
     }
 
     async fn flush(&mut self, _flush: Flush) -> Result<()> {

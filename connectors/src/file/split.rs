@@ -14,6 +14,16 @@ use super::hive;
 pub(super) struct Share {
     pub(super) folders: Option<Vec<String>>,
     pub(super) rows: RecordBatch,
+    /// Which rows of the batch they are; `None` if they are all of it.
+    origins: Option<UInt32Array>,
+}
+
+impl Share {
+    /// Which row of the batch the share's row `row` is.
+    pub(super) fn origin(&self, row: usize) -> usize {
+        let Some(origins) = &self.origins else { return row };
+        origins.values().get(row).map_or(row, |origin| *origin as usize)
+    }
 }
 
 /// Splits `batch` by the folders that the columns `by` (place and output name) name, in order of first
@@ -24,7 +34,8 @@ pub(super) struct Share {
 /// When a column's type has no text.
 pub(super) fn split(batch: &RecordBatch, by: &[(usize, String)]) -> Result<Vec<Share>> {
     if by.is_empty() {
-        return Ok(vec![Share { folders: Some(Vec::new()), rows: batch.clone() }]);
+        let folders = Some(Vec::new());
+        return Ok(vec![Share { folders, rows: batch.clone(), origins: None }]);
     }
     let others: Vec<usize> =
         (0..batch.num_columns()).filter(|index| by.iter().all(|(i, _)| i != index)).collect();
@@ -57,9 +68,12 @@ pub(super) fn split(batch: &RecordBatch, by: &[(usize, String)]) -> Result<Vec<S
     let whole = shares.len() == 1;
     let taken = shares.into_iter().map(|(key, rows)| {
         let folders = by.iter().zip(&key).map(|((_, name), v)| hive::folder(name, v.as_deref()));
-        let rows =
-            if whole { rest.clone() } else { take_record_batch(&rest, &UInt32Array::from(rows))? };
-        Ok(Share { folders: folders.collect(), rows })
+        let origins = (!whole).then(|| UInt32Array::from(rows));
+        let rows = match &origins {
+            None => rest.clone(),
+            Some(origins) => take_record_batch(&rest, origins)?,
+        };
+        Ok(Share { folders: folders.collect(), rows, origins })
     });
     taken.collect()
 }

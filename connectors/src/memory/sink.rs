@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use millstream_engine::delta::total_rows;
+use millstream_engine::fault::BadRow;
 use millstream_engine::port::{Flush, Sink, SinkReport};
 use millstream_engine::{Delta, Result};
 use tokio::sync::mpsc;
@@ -41,11 +42,11 @@ impl MemoryRows {
 
 #[async_trait]
 impl Sink for MemorySink {
-    async fn write(&mut self, epoch: u64, rows: Vec<Delta>) -> Result<()> {
+    async fn write(&mut self, epoch: u64, rows: Vec<Delta>) -> Result<Vec<BadRow>> {
         self.report.rows += total_rows(&rows) as u64;
         let mut kept = self.rows.0.lock().unwrap_or_else(PoisonError::into_inner);
         kept.extend(rows.into_iter().map(|delta| (epoch, delta)));
-        Ok(())
+        Ok(Vec::new())
     }
 
     async fn flush(&mut self, _: Flush) -> Result<()> {
@@ -75,12 +76,12 @@ impl ChannelSink {
 
 #[async_trait]
 impl Sink for ChannelSink {
-    async fn write(&mut self, epoch: u64, rows: Vec<Delta>) -> Result<()> {
+    async fn write(&mut self, epoch: u64, rows: Vec<Delta>) -> Result<Vec<BadRow>> {
         let count = total_rows(&rows) as u64;
         if count > 0 && self.rows.send((epoch, rows)).await.is_ok() {
             self.report.rows += count;
         }
-        Ok(())
+        Ok(Vec::new())
     }
 
     async fn flush(&mut self, _: Flush) -> Result<()> {

@@ -42,6 +42,8 @@ pub struct EpochInput {
     pub tables: Vec<(NodeId, Vec<RecordBatch>)>,
     /// Source nodes that will not yield another event.
     pub ended: Vec<NodeId>,
+    /// Rows that sink nodes were given before and cannot write.
+    pub bad: Vec<(NodeId, Vec<BadRow>)>,
 }
 
 /// What an epoch gave.
@@ -135,10 +137,12 @@ impl Executor {
     /// # Errors
     ///
     /// What stops the application; rows that fail alone are in the output.
-    pub fn step(&mut self, now_ms: i64, input: EpochInput) -> Result<EpochOutput> {
+    pub fn step(&mut self, now_ms: i64, mut input: EpochInput) -> Result<EpochOutput> {
         self.epoch += 1;
         self.dataflow.epoch_time.set(now_ms);
+        let unwritable = std::mem::take(&mut input.bad);
         let mut epoch = self.begin(now_ms, input);
+        unwritable.into_iter().for_each(|(sink, bad)| self.set_aside(sink, bad, &mut epoch));
         let pending = std::mem::take(&mut self.pending_errors);
         let ended_before = self.sources().all(SourceState::has_ended) && epoch_is_empty(&epoch);
         let dataflow = Arc::clone(&self.dataflow);

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
-use super::drain::{Drain, Publisher, SinkReply};
+use super::drain::{Changes, Drain, Publisher, SinkReply};
 use crate::checkpoint::compaction::Compaction;
 use crate::checkpoint::format::Part;
 use crate::checkpoint::manifest::{Manifest, PartKind, SinkRecord};
@@ -23,7 +23,6 @@ use crate::clock::Clock;
 use crate::dataflow::{Dataflow, NodeId};
 use crate::error::{Error, ErrorKind, Result};
 use crate::executor::Snapshot;
-use crate::port::SinkState;
 use crate::task::OwnedTask;
 
 /// What a checkpoint consists of.
@@ -180,21 +179,24 @@ async fn contents(commit: Commit, owner: &Owner) -> Result<(Manifest, Vec<Part>)
         let rows = rows.into_iter().map(|rows| ("rows".into(), rows));
         parts.extend(rows.map(part(node, PartKind::Table, 0)));
     }
-    let error_stream = head.nodes.iter().position(|node| node.name == crate::fault::ERROR_STREAM);
-    if let Some(node) = error_stream.filter(|_| !snapshot.errors.is_empty()) {
-        let rows = crate::fault::save_rows(&snapshot.errors)?;
-        parts.push(part(NodeId(node), PartKind::Errors, 0)(("rows".into(), rows)));
-    }
+    let mut errors = snapshot.errors;
     let mut sinks = Vec::with_capacity(replies.len());
     for (node, reply) in replies {
         // A sink that is gone has failed, and the job ends with its error.
-        let state: SinkState =
-            reply.await.map_err(|_| Error::bug("a sink ended in the middle of a checkpoint"))?;
+        let changes = reply.await;
+        let Changes { state, bad } =
+            changes.map_err(|_| Error::bug("a sink ended in the middle of a checkpoint"))?;
+        errors.extend(bad);
         let rows = state.rows.into_iter().map(|rows| ("rows".into(), rows));
         parts.extend(rows.map(part(node, PartKind::Sink, 0)));
         let name = head.nodes.get(node.0).map_or("", |node| node.name.as_str());
         let name = name.strip_prefix("sink ").unwrap_or(name).to_owned();
         sinks.push(SinkRecord { node: node.0, name, begun: state.begun, files: state.files });
+    }
+    let error_stream = head.nodes.iter().position(|node| node.name == crate::fault::ERROR_STREAM);
+    if let Some(node) = error_stream.filter(|_| !errors.is_empty()) {
+        let rows = crate::fault::save_rows(&errors)?;
+        parts.push(part(NodeId(node), PartKind::Errors, 0)(("rows".into(), rows)));
     }
     let manifest = Manifest {
         epoch: snapshot.epoch,

@@ -1,7 +1,7 @@
 //! The output side of a job: one task per sink behind a bounded queue, so that encoding the output of
 //! one epoch overlaps with computing the next.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
@@ -10,6 +10,7 @@ use crate::clock::Clock;
 use crate::dataflow::NodeId;
 use crate::delta::Delta;
 use crate::error::{Error, Result};
+use crate::fault::BadRow;
 use crate::port::{DurableSink, Flush, Sink, SinkReport, SinkState};
 use crate::task::OwnedTask;
 
@@ -22,14 +23,23 @@ const FLUSH_INTERVAL: Duration = Duration::from_secs(1);
 enum Order {
     Write(u64, Vec<Delta>),
     /// Say what has changed since the last checkpoint. The orders before it are part of it.
-    Checkpoint(Flush, oneshot::Sender<SinkState>),
+    Checkpoint(Flush, oneshot::Sender<Changes>),
     /// The last checkpoint is committed; say how many files were published for it.
     Publish(oneshot::Sender<u64>),
+    /// Say when the orders before are done.
+    Settle(oneshot::Sender<()>),
     Finish,
 }
 
+/// What has changed in a sink since the checkpoint before.
+pub(super) struct Changes {
+    pub(super) state: SinkState,
+    /// Rows it cannot write, which no epoch has taken in yet.
+    pub(super) bad: Vec<BadRow>,
+}
+
 /// A sink's answer to a checkpoint, when it is there.
-pub(super) type SinkReply = (NodeId, oneshot::Receiver<SinkState>);
+pub(super) type SinkReply = (NodeId, oneshot::Receiver<Changes>);
 
 /// The running sinks of a job.
 pub(super) struct Drain {
@@ -42,6 +52,8 @@ struct Running {
     durable: bool,
     orders: mpsc::Sender<Order>,
     report: Arc<Mutex<SinkReport>>,
+    /// Rows it cannot write, for the next epoch.
+    bad: Arc<Mutex<Vec<BadRow>>>,
     task: OwnedTask<Result<()>>,
 }
 
@@ -56,13 +68,16 @@ impl Drain {
             let durable = checkpoints && sink.durable().is_some();
             let (orders, queue) = mpsc::channel(QUEUE_EPOCHS);
             let report = Arc::new(Mutex::new(SinkReport::default()));
-            let task = OwnedTask::spawn(run_sink(
-                (sink, durable),
-                queue,
-                Arc::clone(&report),
-                Arc::clone(clock),
-            ));
-            Running { node, durable, orders, report, task }
+            let bad = Arc::new(Mutex::new(Vec::new()));
+            let work = Work {
+                sink,
+                durable,
+                held: Vec::new(),
+                report: Arc::clone(&report),
+                bad: Arc::clone(&bad),
+            };
+            let task = OwnedTask::spawn(work.run(queue, Arc::clone(clock)));
+            Running { node, durable, orders, report, bad, task }
         });
         Self { sinks: sinks.collect() }
     }
@@ -108,6 +123,31 @@ impl Drain {
             }
         }
         Ok(replies)
+    }
+
+    /// The rows that sinks cannot write and no epoch has taken in yet. A sink that publishes with
+    /// checkpoints says so at the checkpoint, which has them too: they reach `error_stream` once.
+    pub(super) fn take_bad(&self) -> Vec<(NodeId, Vec<BadRow>)> {
+        let taken =
+            self.sinks.iter().map(|sink| (sink.node, std::mem::take(&mut *lock(&sink.bad))));
+        taken.filter(|(_, bad)| !bad.is_empty()).collect()
+    }
+
+    /// Waits until the sinks have taken in all that was written to them, and returns what they cannot
+    /// write.
+    ///
+    /// # Errors
+    ///
+    /// When a sink has failed.
+    pub(super) async fn settle(&mut self) -> Result<Vec<(NodeId, Vec<BadRow>)>> {
+        for index in 0..self.sinks.len() {
+            let (sender, done) = oneshot::channel();
+            let asked = self.sinks[index].orders.send(Order::Settle(sender)).await;
+            if asked.is_err() || done.await.is_err() {
+                return Err(self.failure_of(index).await);
+            }
+        }
+        Ok(self.take_bad())
     }
 
     /// What tells the sinks that a checkpoint is committed.
@@ -177,64 +217,101 @@ impl Publisher {
 }
 
 fn read(report: &Mutex<SinkReport>) -> SinkReport {
-    *report.lock().unwrap_or_else(PoisonError::into_inner)
+    *lock(report)
+}
+
+fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn committed(sink: &mut dyn Sink) -> Result<&mut dyn DurableSink> {
     sink.durable().ok_or_else(|| Error::bug("a sink that knows no checkpoints was asked for one"))
 }
 
-async fn run_sink(
-    (mut sink, durable): (Box<dyn Sink>, bool),
-    mut orders: mpsc::Receiver<Order>,
+/// A sink's task.
+struct Work {
+    sink: Box<dyn Sink>,
+    durable: bool,
+    /// Rows that cannot be written, until a checkpoint has them.
+    held: Vec<BadRow>,
     report: Arc<Mutex<SinkReport>>,
-    clock: Arc<dyn Clock>,
-) -> Result<()> {
-    loop {
-        let order = tokio::select! {
-            biased;
-            order = orders.recv() => order,
-            () = clock.sleep(FLUSH_INTERVAL) => {
-                if !durable {
-                    sink.flush(Flush::Due).await?;
+    bad: Arc<Mutex<Vec<BadRow>>>,
+}
+
+impl Work {
+    async fn run(mut self, mut orders: mpsc::Receiver<Order>, clock: Arc<dyn Clock>) -> Result<()> {
+        loop {
+            let order = tokio::select! {
+                biased;
+                order = orders.recv() => order,
+                () = clock.sleep(FLUSH_INTERVAL) => {
+                    self.flush(Flush::Due).await?;
+                    self.tell();
+                    continue;
                 }
-                *report.lock().unwrap_or_else(PoisonError::into_inner) = sink.report();
-                continue;
-            }
-        };
-        let finish = match order {
-            Some(Order::Write(epoch, rows)) => {
-                sink.write(epoch, rows).await?;
-                if !durable {
-                    sink.flush(Flush::Due).await?;
+            };
+            let finish = match order {
+                Some(Order::Finish) => {
+                    self.flush(Flush::All).await?;
+                    true
                 }
-                false
-            }
-            Some(Order::Checkpoint(flush, reply)) => {
-                let changes = committed(sink.as_mut())?.checkpoint(flush).await?;
-                // Whoever asked has failed, and says so itself.
-                let _gone = reply.send(changes);
-                false
-            }
-            Some(Order::Publish(reply)) => {
-                let before = sink.report().files;
-                committed(sink.as_mut())?.publish().await?;
-                // Whoever asked has failed, and says so itself.
-                let _gone = reply.send(sink.report().files - before);
-                false
-            }
-            Some(Order::Finish) => {
-                if !durable {
-                    sink.flush(Flush::All).await?;
+                Some(order) => {
+                    self.obey(order).await?;
+                    false
                 }
-                true
+                // The job failed: what is not published stays unpublished.
+                None => true,
+            };
+            self.tell();
+            if finish {
+                return Ok(());
             }
-            // The job failed: what is not published stays unpublished.
-            None => true,
-        };
-        *report.lock().unwrap_or_else(PoisonError::into_inner) = sink.report();
-        if finish {
-            return Ok(());
         }
+    }
+
+    async fn obey(&mut self, order: Order) -> Result<()> {
+        match order {
+            Order::Write(epoch, rows) => {
+                let bad = self.sink.write(epoch, rows).await?;
+                self.held.extend(bad);
+                if !self.durable {
+                    self.release();
+                }
+                self.flush(Flush::Due).await?;
+            }
+            Order::Checkpoint(flush, reply) => {
+                let state = committed(self.sink.as_mut())?.checkpoint(flush).await?;
+                let bad = self.held.clone();
+                self.release();
+                // Whoever asked has failed, and says so itself.
+                let _gone = reply.send(Changes { state, bad });
+            }
+            Order::Publish(reply) => {
+                let before = self.sink.report().files;
+                committed(self.sink.as_mut())?.publish().await?;
+                // Whoever asked has failed, and says so itself.
+                let _gone = reply.send(self.sink.report().files - before);
+            }
+            Order::Settle(reply) => {
+                self.release();
+                // Whoever asked has failed, and says so itself.
+                let _gone = reply.send(());
+            }
+            Order::Finish => {}
+        }
+        Ok(())
+    }
+
+    /// Lets the next epoch have the rows that cannot be written.
+    fn release(&mut self) {
+        lock(&self.bad).append(&mut self.held);
+    }
+
+    async fn flush(&mut self, flush: Flush) -> Result<()> {
+        if self.durable { Ok(()) } else { self.sink.flush(flush).await }
+    }
+
+    fn tell(&self) {
+        *lock(&self.report) = self.sink.report();
     }
 }

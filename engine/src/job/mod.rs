@@ -31,7 +31,7 @@ pub use self::whole::{Read, Shown};
 use crate::checkpoint::protocol::Owner;
 use crate::checkpoint::recovery::Recovered;
 use crate::clock::Clock;
-use crate::dataflow::{Dataflow, NodeId, NodeKind};
+use crate::dataflow::{Dataflow, Node, NodeId, NodeKind};
 use crate::delta::total_rows;
 use crate::error::{Error, Result};
 use crate::executor::{EpochInput, EpochOutput, Executor};
@@ -254,9 +254,10 @@ impl Loop {
         Ok(())
     }
 
-    async fn step(&mut self, input: EpochInput) -> Result<()> {
+    async fn step(&mut self, mut input: EpochInput) -> Result<()> {
         let now_ms = self.clock.now_ms();
-        let changes = !(input.events.is_empty() && input.tables.is_empty());
+        input.bad.extend(self.drain.take_bad());
+        let changes = !(input.events.is_empty() && input.tables.is_empty() && input.bad.is_empty());
         let output = self.compute(now_ms, input).await?;
         let progress = &mut self.progress;
         if let Some(checkpoints) = &mut self.checkpoints {
@@ -351,8 +352,10 @@ impl Loop {
 
     /// Lets `error_stream` run dry, takes the last checkpoint and publishes everything.
     async fn finish(mut self, dataflow: &Dataflow, ending: Ending) -> Result<Progress> {
-        if dataflow.nodes.iter().any(|node| matches!(node.kind, NodeKind::ErrorStream)) {
-            self.step(EpochInput::default()).await?;
+        let bad = self.drain.settle().await?;
+        let has_errors = |node: &Node| matches!(node.kind, NodeKind::ErrorStream);
+        if !bad.is_empty() || dataflow.nodes.iter().any(has_errors) {
+            self.step(EpochInput { bad, ..EpochInput::default() }).await?;
         }
         self.write_whole(true).await?;
         if self.checkpoints.is_some() {

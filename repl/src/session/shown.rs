@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use millstream_engine::dataflow::{Node, SortKey};
+use millstream_engine::fault::BadRow;
 use millstream_engine::port::{Flush, Sink, SinkReport};
 use millstream_engine::{Clock, Contents, Delta, delta};
 use tokio::sync::mpsc;
@@ -164,11 +165,15 @@ struct QuerySink {
 
 #[async_trait]
 impl Sink for QuerySink {
-    async fn write(&mut self, _epoch: u64, rows: Vec<Delta>) -> millstream_engine::Result<()> {
+    async fn write(
+        &mut self,
+        _epoch: u64,
+        rows: Vec<Delta>,
+    ) -> millstream_engine::Result<Vec<BadRow>> {
         self.report.rows += u64::try_from(delta::total_rows(&rows)).unwrap_or(0);
         // A session that no longer listens has said so by asking the job to stop.
         let _stopped = self.rows.send((self.index, rows)).await;
-        Ok(())
+        Ok(Vec::new())
     }
 
     async fn flush(&mut self, _flush: Flush) -> millstream_engine::Result<()> {

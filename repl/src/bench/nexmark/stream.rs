@@ -8,6 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use millstream_connectors::{Context, Until, open_source, open_table};
 use millstream_engine::dataflow::{Dataflow, NodeKind};
+use millstream_engine::fault::BadRow;
 use millstream_engine::job::{Job, Progress, Read};
 use millstream_engine::port::{Flush, Resume, Sink, SinkReport};
 use millstream_engine::{Clock, Delta, Error, Result as EngineResult, SystemClock};
@@ -129,13 +130,13 @@ struct Counter(Arc<AtomicI64>);
 
 #[async_trait]
 impl Sink for Counter {
-    async fn write(&mut self, _: u64, rows: Vec<Delta>) -> EngineResult<()> {
+    async fn write(&mut self, _: u64, rows: Vec<Delta>) -> EngineResult<Vec<BadRow>> {
         let rows = rows.iter().map(|delta| match &delta.weights {
             Some(weights) => weights.values().iter().sum::<i64>(),
             None => i64::try_from(delta.num_rows()).unwrap_or(i64::MAX),
         });
         self.0.fetch_add(rows.sum(), Ordering::Relaxed);
-        Ok(())
+        Ok(Vec::new())
     }
 
     async fn flush(&mut self, _: Flush) -> EngineResult<()> {

@@ -114,3 +114,29 @@ fn state_that_would_grow_for_ever_is_refused_unless_allowed() {
     assert_eq!(finished.status, Some(1), "{}", finished.stderr);
     assert!(finished.stderr.contains("unbounded_state"), "{}", finished.stderr);
 }
+
+#[test]
+fn a_row_that_a_sink_cannot_write_goes_to_the_error_stream() {
+    let long = "x".repeat(300);
+    let rows = format!("a,n\nshort,1\n{long},2\nshort,3\n{long},4\n");
+    let app = "
+        CREATE STREAM s (a VARCHAR(400), n INTEGER) WITH (connector = 'file', path = 'in.csv');
+        CREATE SINK o FROM s WITH (connector = 'file', path = 'out', format = 'csv', partition_by = 'a');
+        CREATE SINK bad WITH (connector = 'file', path = 'bad', format = 'json')
+          AS SELECT STREAM error_name, pump_name, message, raw FROM error_stream;";
+    for state in ["state", "none"] {
+        let files = [("in.csv", &*rows), ("app.sql", app)];
+        let (finished, folder) = run(&files, &["run", "app.sql", "--state", state]);
+        assert_eq!(finished.status, Some(0), "{}", finished.stderr);
+        assert!(finished.stderr.contains("bad      2 rows"), "{}", finished.stderr);
+        let bad = folder.path().join("bad");
+        let texts = files_below(&bad).into_iter().map(|p| fs::read_to_string(bad.join(p)));
+        let text: String = texts.map(Result::unwrap).collect();
+        let lines: Vec<serde_json::Value> =
+            text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(lines.len(), 2, "{text}");
+        assert_eq!(lines[0]["error_name"], "UNWRITABLE");
+        assert_eq!(lines[0]["pump_name"], "O");
+        assert_eq!(lines[1]["raw"].as_str().unwrap(), format!("a={long}, n=4"));
+    }
+}
