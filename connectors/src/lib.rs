@@ -38,6 +38,8 @@ pub struct Context {
     pub seed: u64,
     /// The folder that relative local paths start from.
     pub base: PathBuf,
+    /// Pieces of a file that are decoded at the same time.
+    pub decoders: usize,
 }
 
 /// When a source ends.

@@ -36,7 +36,7 @@ async fn within<T>(seconds: u64, work: impl Future<Output = T>) -> T {
 }
 
 fn context(until: Until) -> Context {
-    Context { clock: Arc::new(SystemClock::new()), until, seed: 7, base: ".".into() }
+    Context { clock: Arc::new(SystemClock::new()), until, seed: 7, base: ".".into(), decoders: 1 }
 }
 
 struct Peer {

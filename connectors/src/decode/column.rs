@@ -28,7 +28,7 @@ use super::number::{parse_decimal, parse_float, parse_integer};
 use super::time::{parse_date, parse_time, parse_timestamp};
 
 /// Why a value cannot stand in a column.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Fault {
     pub(super) reason: Reason,
     pub(super) message: String,
@@ -53,7 +53,7 @@ enum Kind {
 }
 
 /// The values so far; one that is NULL has the type's zero.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 enum Values {
     Boolean(Vec<bool>),
     I8(Vec<i8>),
@@ -67,7 +67,7 @@ enum Values {
 }
 
 /// A column under construction.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Column {
     pub(super) name: String,
     pub(super) nullable: bool,

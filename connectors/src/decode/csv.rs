@@ -15,7 +15,7 @@ use super::RecordAddress;
 use super::rows::{FieldDef, Rows};
 
 /// Reads CSV records.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct CsvReader {
     delimiter: u8,
     /// For each field of a line, the columns that take it.

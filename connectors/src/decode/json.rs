@@ -13,7 +13,7 @@ use super::RecordAddress;
 use super::rows::{FieldDef, Rows};
 
 /// Reads JSON records.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct JsonReader {
     nodes: Vec<Node>,
     /// Room for strings with escapes, kept from record to record.
@@ -23,7 +23,7 @@ pub(super) struct JsonReader {
 }
 
 /// An array whose elements become rows of their own.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Array {
     /// Where it lies.
     path: Vec<Step>,
@@ -43,7 +43,7 @@ enum Step {
 }
 
 /// An object or array that columns lie in; the first one is the record itself.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct Node {
     targets: Vec<Target>,
     /// The elements of an array that columns lie in, and what they lead to.
@@ -65,7 +65,7 @@ struct Path {
 }
 
 /// What a key leads to.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct Target {
     /// The fields that take its value.
     fields: Vec<usize>,

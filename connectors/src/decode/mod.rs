@@ -69,14 +69,14 @@ pub enum Format {
     },
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 enum Reader {
     Json(JsonReader),
     Csv(CsvReader),
 }
 
 /// Decodes records of one stream into batches of the columns asked for.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct RowDecoder {
     reader: Reader,
     rows: Rows,

@@ -47,7 +47,7 @@ enum System {
 }
 
 /// The rows under construction.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Rows {
     stream: Arc<str>,
     schema: SchemaRef,

@@ -20,6 +20,8 @@ pub(super) struct ReadPlan {
     pub(super) def: Arc<RelationDef>,
     pub(super) projection: Vec<usize>,
     pub(super) options: FileOptions,
+    /// Pieces of a file that are decoded at the same time.
+    pub(super) decoders: usize,
 }
 
 /// A file being read.
@@ -61,7 +63,8 @@ impl ReadPlan {
         let mut decoder = RowDecoder::new(&self.def, &self.projection, &format)?;
         decoder.set_absent(&file.folder_values());
         let header = self.options.header && format != Format::Json;
-        let reader = LineReader::new(Arc::clone(store), file.clone(), compression, decoder);
+        let (store, decoders) = (Arc::clone(store), self.decoders);
+        let reader = LineReader::new(store, file.clone(), compression, decoder, decoders);
         let mut reader = reader.with_framing(&format, header);
         if let Some(position) = position {
             let parsed = LinePosition::parse(position).ok_or_else(|| unknown(position))?;

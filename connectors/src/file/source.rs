@@ -88,8 +88,12 @@ impl FileSource {
     ) -> Result<Self> {
         let options = FileOptions::parse(RelationKind::Stream, def)?;
         let location = Location::open(&options.path, &context.base).await?;
-        let plan =
-            ReadPlan { def: Arc::new(def.clone()), projection: projection.to_vec(), options };
+        let plan = ReadPlan {
+            def: Arc::new(def.clone()),
+            projection: projection.to_vec(),
+            options,
+            decoders: context.decoders,
+        };
         Self::at(location, plan, resume, context).await
     }
 

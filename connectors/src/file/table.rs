@@ -51,8 +51,12 @@ impl FileTable {
             return Err(no_files(&options.path));
         }
         let refresh = options.refresh;
-        let plan =
-            ReadPlan { def: Arc::new(def.clone()), projection: projection.to_vec(), options };
+        let plan = ReadPlan {
+            def: Arc::new(def.clone()),
+            projection: projection.to_vec(),
+            options,
+            decoders: context.decoders,
+        };
         Ok(Self { plan, location, clock: Arc::clone(&context.clock), refresh, read: Vec::new() })
     }
 }

@@ -203,7 +203,7 @@ mod tests {
             rowtime: Rowtime::Column { column: 0, delay_ms: 0 },
         };
         let clock = Arc::new(clock.clone());
-        let context = Context { clock, until, seed: 1, base: ".".into() };
+        let context = Context { clock, until, seed: 1, base: ".".into(), decoders: 1 };
         GeneratorSource::open(&def, &[0, 1, 2, 3], &Resume::default(), &context)
     }
 

@@ -39,7 +39,7 @@ pub(crate) fn context(until: End) -> Result<Context, Failure> {
     };
     // Differs from run to run and machine to machine: two processes are told apart by it.
     let seed = RandomState::new().hash_one((clock.now_ms(), std::process::id()));
-    Ok(Context { clock: Arc::new(clock), until, seed, base })
+    Ok(Context { clock: Arc::new(clock), until, seed, base, decoders: cores() })
 }
 
 /// A session that speaks on standard output and standard error.
@@ -47,7 +47,7 @@ pub(crate) fn session(manner: Manner, format: Format, job: &JobArgs) -> Result<S
     let lanes = job.parallelism.map_or_else(cores, usize::from);
     let memory = job.memory.or_else(memory_default);
     let memory_bytes = memory.and_then(|bytes| usize::try_from(bytes).ok());
-    let context = context(job.until)?;
+    let context = Context { decoders: lanes, ..context(job.until)? };
     let settings = Settings { manner, context, lanes, memory_bytes, state: None };
     let console =
         Console { changes: Changes::changelog(job.changelog), ..Console::standard(format) };

@@ -60,6 +60,7 @@ impl Bench {
             until: Until::Ended,
             seed: 7,
             base: folder.path().to_owned(),
+            decoders: 2,
         };
         let (out, notes) = (Page::default(), Page::default());
         let console = Console {

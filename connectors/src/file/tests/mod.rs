@@ -19,7 +19,7 @@ use crate::{Context, Until};
 /// A context whose clock stands still until the test moves it.
 fn context(base: &Path, clock: &ManualClock) -> Context {
     let clock: Arc<dyn Clock> = Arc::new(clock.clone());
-    Context { clock, until: Until::Ended, seed: 7, base: base.to_owned() }
+    Context { clock, until: Until::Ended, seed: 7, base: base.to_owned(), decoders: 2 }
 }
 
 /// A relation of a text `A` and a number `N`, with these options.

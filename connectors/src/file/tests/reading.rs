@@ -309,7 +309,7 @@ async fn a_store_is_read_by_prefix_key_and_pattern() {
     }
     let def = relation(&[("path", "s3://b/in/a.csv")]);
     let options = FileOptions::parse(RelationKind::Stream, &def).unwrap();
-    let plan = ReadPlan { def: Arc::new(def), projection: vec![1], options };
+    let plan = ReadPlan { def: Arc::new(def), projection: vec![1], options, decoders: 2 };
     let location =
         Location::in_store(store, "in/a.csv", "s3://b/".into(), "s3://b/in/a.csv").unwrap();
     let context = context(Path::new("/"), &ManualClock::new(0));
@@ -328,7 +328,7 @@ async fn read_growing(text: &str, format: &Format, steps: &[usize]) -> (Vec<i32>
     );
     let decoder = RowDecoder::new(&def, &[0, 1], format).unwrap();
     let mut file = FileMeta { location, shown: "f".into(), size: 0, modified_ms: 0, e_tag: None };
-    let mut reader = LineReader::new(store, file.clone(), Compression::None, decoder)
+    let mut reader = LineReader::new(store, file.clone(), Compression::None, decoder, 2)
         .with_framing(format, false);
     let (mut found, mut bad) = (Vec::new(), 0);
     let size = text.len() as u64;

@@ -62,7 +62,8 @@ pub(super) fn run(planned: &Planned, input: &Input, lanes: usize) -> Result<Meas
     let runtime = runtime()?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let base = std::env::current_dir()?;
-    let context = Context { clock: Arc::clone(&clock), until: Until::Ended, seed: 1, base };
+    let context =
+        Context { clock: Arc::clone(&clock), until: Until::Ended, seed: 1, base, decoders: lanes };
     let rows = Arc::new(AtomicI64::new(0));
     let epochs = Mutex::new((Duration::ZERO, Vec::new()));
     let meter = Meter::start(&*clock);
