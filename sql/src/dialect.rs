@@ -4,6 +4,7 @@
 //! error with a place rather than a surprise at run time.
 
 mod infix;
+mod json;
 mod prefix;
 
 use std::any::TypeId;

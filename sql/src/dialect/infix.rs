@@ -1,5 +1,6 @@
 //! What may stand behind a closed parenthesis and binds to it: the qualifier of a difference,
-//! `(a - b) DAY TO SECOND`, and the predicates between periods, `(s, e) OVERLAPS (t, f)`.
+//! `(a - b) DAY TO SECOND`, and the predicates between periods, `(s, e) OVERLAPS (t, f)`; and how strongly
+//! `->` and `->>` bind.
 
 use datafusion::sql::sqlparser::ast::{self, BinaryOperator, Expr, FunctionArguments, Spanned};
 use datafusion::sql::sqlparser::dialect::{Dialect, Precedence};
@@ -24,7 +25,13 @@ pub(crate) const QUALIFIED_DIFFERENCE: &str = "only a difference of two times ha
 
 /// How strongly what comes next binds, if it is one of these.
 pub(super) fn precedence(parser: &Parser<'_>) -> Option<u8> {
-    if qualifies_difference(parser) {
+    // A colon ends the name of a member in JSON_OBJECT; it is no operator.
+    if parser.peek_token_ref().token == Token::Colon {
+        return Some(0);
+    }
+    // A step into a document binds as a cast does: `doc -> 'a' = '1'` compares the step.
+    let steps = matches!(parser.peek_token_ref().token, Token::Arrow | Token::LongArrow);
+    if steps || qualifies_difference(parser) {
         Some(Streaming.prec_value(Precedence::DoubleColon))
     } else if predicate(parser).is_some() {
         Some(Streaming.prec_value(Precedence::Between))

@@ -1,5 +1,5 @@
-//! What begins an expression: `STEP(x BY y)`, `CEILING(x)`, `SUBSTRING(s SIMILAR p ESCAPE c)`, `ANY(condition)`, and
-//! the `TABLE name` that stands as an argument of a table function.
+//! What begins an expression: `STEP(x BY y)`, `CEILING(x)`, `SUBSTRING(s SIMILAR p ESCAPE c)`, `ANY(condition)` and
+//! the functions over JSON.
 
 use datafusion::sql::sqlparser::ast::{self, Expr, Ident, ObjectName, Value};
 use datafusion::sql::sqlparser::dialect::{Dialect, Precedence};
@@ -7,7 +7,7 @@ use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::Token;
 
-use super::Streaming;
+use super::{Streaming, json};
 use crate::functions::SUBSTRING_SIMILAR;
 use crate::rewrite::similar_part;
 use crate::syntax::{call, text};
@@ -36,11 +36,11 @@ pub(super) fn parse(parser: &mut Parser<'_>) -> Option<Result<Expr, ParserError>
         let name = Ident { value: "bool_or".to_owned(), quote_style: None, span };
         return Some(parser.parse_function(ObjectName::from(vec![name])));
     }
-    if word.keyword == Keyword::TABLE && matches!(next, Token::Word(_)) {
-        parser.advance_token();
-        return Some(table_argument(parser));
+    if !opens {
+        return None;
     }
-    None
+    let name = word.value.clone();
+    json::parse(parser, &name)
 }
 
 /// `SUBSTRING(text SIMILAR 'a#"b#"c' ESCAPE '#')` is what `b` matches.
@@ -79,14 +79,4 @@ fn multiple_below(value: Expr, width: Expr) -> Expr {
     let steps = binary(value, ast::BinaryOperator::Divide, width.clone());
     let steps = Expr::Nested(Box::new(steps));
     Expr::Nested(Box::new(binary(steps, ast::BinaryOperator::Multiply, width)))
-}
-
-/// The `TABLE name` that stands as an argument of a table function: its name.
-fn table_argument(parser: &mut Parser<'_>) -> Result<Expr, ParserError> {
-    let first: Ident = parser.parse_identifier()?;
-    if !parser.consume_token(&Token::Period) {
-        return Ok(Expr::Identifier(first));
-    }
-    let second = parser.parse_identifier()?;
-    Ok(Expr::CompoundIdentifier(vec![first, second]))
 }

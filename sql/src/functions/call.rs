@@ -56,6 +56,11 @@ impl<'a> Call<'a> {
         Ok(Self { args: args_converted, rows, returns: args.return_field.data_type() })
     }
 
+    /// A call whose arguments are known already.
+    pub(super) fn without_arguments(rows: usize, returns: &'a DataType) -> Self {
+        Self { args: Vec::new(), rows, returns }
+    }
+
     /// How many arguments there are.
     pub(super) fn count(&self) -> usize {
         self.args.len()

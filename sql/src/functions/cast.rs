@@ -71,17 +71,38 @@ impl Target {
         end.and_then(|(end, _)| text.get(..end)).unwrap_or(text)
     }
 
-    fn of(literals: &[Option<&ScalarValue>]) -> Self {
+    /// The type that the literals from `first` on say.
+    pub(super) fn of(literals: &[Option<&ScalarValue>], first: usize) -> Self {
         let text = |at: usize| {
-            literals.get(at).copied().flatten().map(ToString::to_string).unwrap_or_default()
+            let literal = literals.get(first + at).copied().flatten();
+            literal.map(ToString::to_string).unwrap_or_default()
         };
         let number = |at: usize| text(at).parse::<i64>().unwrap_or_default();
+        Self::new(&text(0), number(1), number(2), &text(3))
+    }
+
+    /// The type that the arguments of a call say.
+    pub(super) fn new(name: &str, length: i64, scale: i64, qualifier: &str) -> Self {
         Self {
-            name: text(1),
-            length: usize::try_from(number(2)).unwrap_or_default(),
-            scale: i8::try_from(number(3)).unwrap_or_default(),
-            qualifier: text(4),
+            name: name.to_owned(),
+            length: usize::try_from(length).unwrap_or_default(),
+            scale: i8::try_from(scale).unwrap_or_default(),
+            qualifier: qualifier.to_owned(),
         }
+    }
+
+    /// `texts` as values of this type, which is `returns`.
+    pub(super) fn of_texts(&self, texts: &ArrayRef, returns: &DataType) -> Result<ArrayRef> {
+        match returns {
+            DataType::Utf8 => self.to_texts(texts),
+            DataType::Binary => binary(texts, self),
+            _ => from_text::cast(texts, returns, self),
+        }
+    }
+
+    /// `values` as texts.
+    pub(super) fn to_texts(&self, values: &ArrayRef) -> Result<ArrayRef> {
+        to_text::cast(&Call::without_arguments(values.len(), &DataType::Utf8), values, self)
     }
 
     /// As a type of Arrow's.
@@ -122,7 +143,7 @@ fn is_interval(data_type: &DataType) -> bool {
 }
 
 fn cast_type(types: &[DataType], literals: &[Option<&ScalarValue>]) -> Result<DataType> {
-    let target = Target::of(literals);
+    let target = Target::of(literals, 1);
     let to = target.data_type()?;
     let from = &types[0];
     let is_refused = match &to {
@@ -153,12 +174,12 @@ fn cast_type(types: &[DataType], literals: &[Option<&ScalarValue>]) -> Result<Da
 fn cast(call: &Call<'_>) -> Result<ArrayRef> {
     let (name, length, scale) =
         (call.texts(1)?, call.values::<Int64Type>(2)?, call.values::<Int64Type>(3)?);
-    let target = Target {
-        name: name.get(0).unwrap_or_default().to_owned(),
-        length: usize::try_from(length.get(0).unwrap_or_default()).unwrap_or_default(),
-        scale: i8::try_from(scale.get(0).unwrap_or_default()).unwrap_or_default(),
-        qualifier: call.texts(4)?.get(0).unwrap_or_default().to_owned(),
-    };
+    let target = Target::new(
+        name.get(0).unwrap_or_default(),
+        length.get(0).unwrap_or_default(),
+        scale.get(0).unwrap_or_default(),
+        call.texts(4)?.get(0).unwrap_or_default(),
+    );
     let values = call.expanded(0)?;
     let from = values.data_type().clone();
     let to = call.returns;
@@ -297,7 +318,7 @@ pub(super) fn plain(
     from: &DataType,
     literals: &[Option<&ScalarValue>],
 ) -> Result<Option<DataType>, DataFusionError> {
-    let to = Target::of(literals).data_type()?;
+    let to = Target::of(literals, 1).data_type()?;
     let bits = |t: &DataType| t.primitive_width().unwrap_or_default();
     let widens = from.is_signed_integer() && to.is_signed_integer() && bits(from) <= bits(&to);
     let to_double = to == DataType::Float64 && from.is_numeric();

@@ -16,6 +16,7 @@ mod cast;
 mod clock;
 mod datetime;
 mod interval;
+mod json;
 mod log;
 mod number;
 mod pattern;
@@ -42,6 +43,9 @@ pub(crate) use cast::CAST;
 pub(crate) use clock::{CLOCK, bind_clock, fix_time};
 pub(crate) use datetime::EXTRACT;
 pub(crate) use interval::{DIFFERENCE, DURATION, DURATION_TYPE, PART, SCALE, SHIFT};
+pub(crate) use json::{
+    JSON_ARRAY, JSON_EXISTS, JSON_GET, JSON_GET_TEXT, JSON_OBJECT, JSON_QUERY, JSON_VALUE,
+};
 pub(crate) use rounding::CEIL_TO;
 pub(crate) use text::{OVERLAY, SUBSTR, SUBSTRING, SUBSTRING_SIMILAR, TRIM};
 
@@ -55,13 +59,14 @@ pub(crate) fn scalar() -> Vec<ScalarUDF> {
         cast::functions(),
         datetime::functions(),
         interval::functions(),
+        json::functions(),
         log::functions(),
         number::functions(),
         rounding::functions(),
         text::functions(),
     ];
     let plain = groups.into_iter().flatten().map(ScalarUDF::from);
-    plain.chain(clock::functions()).collect()
+    plain.chain(clock::functions()).chain(json::constructors()).collect()
 }
 
 /// What an argument may be, and what it is turned into before the function sees it.

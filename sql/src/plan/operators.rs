@@ -18,8 +18,8 @@ use millstream_engine::definition::TIMESTAMP_TYPE;
 
 use super::functions::functions;
 use crate::functions::{
-    ADD, AVERAGE, DIVIDE, DURATION, DURATION_TYPE, MULTIPLY, PART, REMAINDER, SCALE, SHIFT,
-    SUBTRACT,
+    ADD, AVERAGE, DIVIDE, DURATION, DURATION_TYPE, JSON_GET, JSON_GET_TEXT, MULTIPLY, PART,
+    REMAINDER, SCALE, SHIFT, SUBTRACT,
 };
 
 /// The call of a function of ours.
@@ -41,6 +41,14 @@ impl ExprPlanner for Operators {
         else {
             return Ok(PlannerResult::Original(expr));
         };
+        let json = match expr.op {
+            ast::BinaryOperator::Arrow => Some(JSON_GET),
+            ast::BinaryOperator::LongArrow => Some(JSON_GET_TEXT),
+            _ => None,
+        };
+        if let Some(name) = json {
+            return Ok(PlannerResult::Planned(call(name, vec![expr.left, expr.right])));
+        }
         if is_interval(&left) || is_interval(&right) {
             return on_intervals(expr, &left, &right);
         }

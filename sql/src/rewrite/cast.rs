@@ -21,23 +21,10 @@ pub(super) fn expression(expr: &mut Expr) -> Result<(), SqlError> {
             array: false,
             format: None,
         } => {
-            let Some((name, length, scale)) = target(data_type) else { return Ok(()) };
+            let Some(target) = arguments(data_type, || qualifier(value)) else { return Ok(()) };
             let span = value.span();
-            let qualifier = match data_type {
-                DataType::Interval { fields, .. } => {
-                    fields.as_ref().map(ToString::to_string).unwrap_or_default()
-                }
-                _ => qualifier(value).unwrap_or_default(),
-            };
             let value = std::mem::replace(value.as_mut(), syntax::text(""));
-            let args = vec![
-                value,
-                syntax::text(name),
-                syntax::number(length),
-                syntax::number(scale),
-                syntax::text(qualifier),
-            ];
-            *expr = call(CAST, span, args);
+            *expr = call(CAST, span, std::iter::once(value).chain(target).collect());
         }
         Expr::TypedString(literal) => check(literal)?,
         // The Boolean that is not known.
@@ -45,18 +32,31 @@ pub(super) fn expression(expr: &mut Expr) -> Result<(), SqlError> {
             if name.quote_style.is_none() && name.value.eq_ignore_ascii_case("UNKNOWN") =>
         {
             let null = Expr::Value(Value::Null.into());
-            let args = vec![
-                null,
-                syntax::text("BOOLEAN"),
-                syntax::number(0),
-                syntax::number(0),
-                syntax::text(""),
-            ];
-            *expr = call(CAST, name.span, args);
+            let boolean = arguments(&DataType::Boolean, || None).into_iter().flatten();
+            *expr = call(CAST, name.span, std::iter::once(null).chain(boolean).collect());
         }
         _ => {}
     }
     Ok(())
+}
+
+/// A type as arguments of a call: its name, length or precision, scale, and the qualifier of an
+/// interval, which `of_value` says for other types; none for types of DataFusion alone.
+pub(crate) fn arguments(
+    data_type: &DataType,
+    of_value: impl FnOnce() -> Option<String>,
+) -> Option<[Expr; 4]> {
+    let (name, length, scale) = target(data_type)?;
+    let qualifier = match data_type {
+        DataType::Interval { fields, .. } => fields.as_ref().map(ToString::to_string),
+        _ => of_value(),
+    };
+    Some([
+        syntax::text(name),
+        syntax::number(length),
+        syntax::number(scale),
+        syntax::text(qualifier.unwrap_or_default()),
+    ])
 }
 
 /// The name of a type with its length or precision and its scale; none for types of DataFusion alone.

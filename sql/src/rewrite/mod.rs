@@ -24,6 +24,7 @@ use datafusion::sql::sqlparser::ast::{
 
 use crate::error::SqlError;
 
+pub(crate) use cast::arguments as type_arguments;
 pub(crate) use pattern::similar_part;
 pub use window::ARRIVAL_ORDER;
 

@@ -40,6 +40,7 @@ scripts! {
     kda_number: "kda/functions/number.slt",
     kda_period: "kda/functions/period.slt",
     kda_text: "kda/functions/text.slt",
+    json: "select/json.slt",
     pumps_in_a_chain: "select/chain.slt",
     filter_and_project: "select/filter.slt",
     identifiers: "select/identifiers.slt",
