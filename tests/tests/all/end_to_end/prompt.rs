@@ -20,8 +20,7 @@ macro_rules! step {
     };
 }
 
-/// Types a line and waits for what it gives and the next prompt. (What is typed before a prompt stands
-/// there is lost, as on any terminal that is switched over.)
+/// Types a line and waits for what it gives and the next prompt.
 fn ask(line: &str, gives: &str) -> [serde_json::Value; 2] {
     [step!("type", format!("{line}\n")), step!("see", format!("{gives}.*millstream> "))]
 }
@@ -53,6 +52,21 @@ fn a_conversation() {
     ];
     let screen = converse(folder.path(), &dialogue.concat());
     assert!(!screen.contains("panicked"), "{screen}");
+}
+
+#[test]
+fn what_is_pasted_at_once_is_run_statement_by_statement() {
+    let folder = tempfile::tempdir().unwrap();
+    let pasted =
+        "SELECT 40 + 1 AS first;\nSELECT 40 +\n  2 AS second; SELECT 40 + 3\n  AS third;\n";
+    let dialogue = [
+        step!("see", "help.*millstream> "),
+        step!("type", pasted),
+        step!("see", "FIRST.*41.*SECOND.*42.*THIRD.*43.*millstream> "),
+        step!("type", "\\q\n"),
+        step!("end", 0),
+    ];
+    converse(folder.path(), &dialogue);
 }
 
 #[test]
