@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::delta::Delta;
 use crate::error::Result;
 use crate::fault::BadRow;
+use crate::metrics::Metrics;
 use crate::trouble::Troubles;
 
 /// A part of a source that is ordered in itself: a Kinesis shard, a file.
@@ -157,6 +158,11 @@ pub trait Source: fmt::Debug + Send {
     /// Where the source says what it waits for: a part that cannot be read at present, and why.
     fn troubles(&self) -> Troubles {
         Troubles::default()
+    }
+
+    /// Where the source counts what it reads.
+    fn metrics(&self) -> Metrics {
+        Metrics::default()
     }
 }
 

@@ -3,6 +3,7 @@
 //! Both go to standard error, the line only if that is a terminal, so that a pipe sees nothing but
 //! rows on standard output and the summary of a `run` on standard error.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::time::Duration;
@@ -10,8 +11,15 @@ use std::time::Duration;
 use arrow::array::TimestampMillisecondArray;
 use millstream_engine::dataflow::{Dataflow, NodeKind};
 use millstream_engine::job::Progress;
+use millstream_engine::metrics::PartitionMetrics;
 
 use crate::output::cell_text;
+
+/// How often those who see no status line are told of troubles: what is over by then is not told.
+pub const TROUBLES_EVERY: Duration = Duration::from_secs(5);
+
+/// How long until the same trouble is told again.
+const TOLD_AGAIN: Duration = Duration::from_secs(300);
 
 /// How often the line is drawn anew: fast enough to look alive, slow enough to be read.
 pub const REFRESH: Duration = Duration::from_millis(200);
@@ -108,6 +116,19 @@ pub fn summary(progress: &Progress, dataflow: &Dataflow) -> String {
         let _infallible = writeln!(text, "{label:<9}{value}");
     };
     line("read", &count(progress.rows_in, "row"));
+    for (stream, total) in by_stream(progress, dataflow) {
+        let mut value =
+            format!("{} ({}) of {stream}", count(total.records, "record"), bytes(total.bytes));
+        let counted = [
+            (total.throttled, "throttled"),
+            (total.failed, "repeated"),
+            (total.expired, "expired"),
+        ];
+        for (calls, what) in counted.into_iter().filter(|(calls, _)| *calls > 0) {
+            let _infallible = write!(value, ", {} {what}", count(calls, "call"));
+        }
+        line("shards", &value);
+    }
     line("bad", &count(progress.rows_bad, "row"));
     line("late", &count(progress.rows_late, "row"));
     for (id, report) in &progress.sinks {
@@ -129,6 +150,47 @@ pub fn summary(progress: &Progress, dataflow: &Dataflow) -> String {
     line("elapsed", &elapsed(progress.elapsed));
     text.push_str(&set_aside(progress));
     text
+}
+
+/// What was counted of each stream whose source counts.
+fn by_stream<'a>(
+    progress: &Progress,
+    dataflow: &'a Dataflow,
+) -> BTreeMap<&'a str, PartitionMetrics> {
+    let mut totals: BTreeMap<&str, PartitionMetrics> = BTreeMap::new();
+    for (node, _, counted) in &progress.partitions {
+        if let NodeKind::Source(source) = &dataflow.node(*node).kind {
+            totals.entry(source.stream.as_str()).or_default().add(counted);
+        }
+    }
+    totals
+}
+
+/// What a job waits for, in words for those who see no status line: when it begins, when it changes, and
+/// now and then.
+#[derive(Debug, Default)]
+pub struct TroubleLog {
+    last: Option<(Duration, String)>,
+}
+
+impl TroubleLog {
+    /// A line to write at `now`, if there is something to say.
+    pub fn line(&mut self, troubles: &[String], now: Duration) -> Option<String> {
+        let line = match (troubles.split_first(), &self.last) {
+            (None, None) => return None,
+            (None, Some(_)) => "no longer waiting".to_owned(),
+            (Some((first, [])), _) => format!("waiting: {}", first.escape_debug()),
+            (Some((first, others)), _) => {
+                format!("waiting: {} and {} more", first.escape_debug(), others.len())
+            }
+        };
+        let told = self.last.as_ref();
+        if told.is_some_and(|(at, told)| *told == line && now.saturating_sub(*at) < TOLD_AGAIN) {
+            return None;
+        }
+        self.last = (!troubles.is_empty()).then(|| (now, line.clone()));
+        Some(line)
+    }
 }
 
 /// The first rows that were set aside, with their addresses and reasons; empty if there are none.
@@ -249,6 +311,18 @@ mod tests {
         let progress = Progress { troubles: troubles.to_vec(), ..Progress::default() };
         let line = status(&progress, 0, Duration::from_secs(1));
         assert!(line.contains("waiting: shard 1 is throttled and 1 more"), "{line}");
+    }
+
+    #[test]
+    fn a_trouble_is_told_once_and_when_it_is_over() {
+        let mut log = TroubleLog::default();
+        let (seconds, slow) = (Duration::from_secs, ["shard 1 is throttled".to_owned()]);
+        assert_eq!(log.line(&[], seconds(0)), None);
+        assert_eq!(log.line(&slow, seconds(5)).unwrap(), "waiting: shard 1 is throttled");
+        assert_eq!(log.line(&slow, seconds(10)), None);
+        assert!(log.line(&slow, seconds(305)).is_some());
+        assert_eq!(log.line(&[], seconds(310)).unwrap(), "no longer waiting");
+        assert_eq!(log.line(&[], seconds(315)), None);
     }
 
     #[test]

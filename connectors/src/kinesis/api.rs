@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use aws_sdk_kinesis::Client;
@@ -23,6 +24,8 @@ pub(crate) struct ShardInfo {
     pub(crate) parents: Vec<Arc<str>>,
     /// Whether it takes no more records: it was split or merged itself.
     pub(crate) closed: bool,
+    /// No record of it has a lower number, where the service tells.
+    pub(crate) first_number: Option<SequenceNumber>,
 }
 
 /// Where reading a shard goes on. Says *at* or *after*: off by one lives where a position does not.
@@ -64,6 +67,13 @@ pub(crate) struct Page {
     pub(crate) children: Vec<ShardInfo>,
 }
 
+impl Page {
+    /// The bytes of its records.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.records.iter().map(|record| record.data.len() as u64).sum()
+    }
+}
+
 /// What a reader asks of one stream.
 #[async_trait]
 pub(crate) trait KinesisApi: fmt::Debug + Send + Sync {
@@ -78,6 +88,9 @@ pub(crate) trait KinesisApi: fmt::Debug + Send + Sync {
 
     /// The records at `iterator`.
     async fn get_records(&self, iterator: &str) -> Result<Page, Failure>;
+
+    /// How long the stream keeps records.
+    async fn retention(&self) -> Result<Duration, Failure>;
 }
 
 /// All pages of the list. Never a part of it: a failure in the middle fails the whole.
@@ -196,6 +209,9 @@ impl KinesisApi for AwsApi {
             closed: shard
                 .sequence_number_range()
                 .is_some_and(|range| range.ending_sequence_number().is_some()),
+            first_number: shard
+                .sequence_number_range()
+                .map(|range| SequenceNumber::new(range.starting_sequence_number())),
         });
         let next = answer.next_token().filter(|token| !token.is_empty()).map(str::to_owned);
         Ok((shards.collect(), next))
@@ -227,6 +243,7 @@ impl KinesisApi for AwsApi {
             id: child.shard_id().into(),
             parents: child.parent_shards().iter().map(|id| id.as_str().into()).collect(),
             closed: false,
+            first_number: None,
         });
         let children = children.collect();
         let records = answer.records.into_iter().map(|record| Record {
@@ -244,6 +261,16 @@ impl KinesisApi for AwsApi {
             millis_behind: answer.millis_behind_latest.unwrap_or_default(),
             children,
         })
+    }
+
+    async fn retention(&self) -> Result<Duration, Failure> {
+        let request = self.client.describe_stream_summary();
+        let request = request
+            .set_stream_name(self.stream.request_name())
+            .set_stream_arn(self.stream.request_arn());
+        let answer = request.send().await?;
+        let hours = answer.stream_description_summary().map_or(24, |s| s.retention_period_hours());
+        Ok(Duration::from_secs(u64::try_from(hours).unwrap_or(24) * 3600))
     }
 }
 

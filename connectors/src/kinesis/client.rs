@@ -44,6 +44,8 @@ pub struct Connection {
     pub client: Client,
     /// Where it leads.
     pub place: Place,
+    /// Whether that is an emulator on this machine, which has no quotas.
+    pub local: bool,
 }
 
 /// An endpoint and a region, for messages.
@@ -108,7 +110,7 @@ pub async fn connect(options: &ConnectOptions) -> Result<Connection> {
         region: region.to_string(),
     };
     let config = aws_sdk_kinesis::config::Builder::from(&shared).region(region).build();
-    Ok(Connection { client: Client::from_conf(config), place })
+    Ok(Connection { client: Client::from_conf(config), place, local })
 }
 
 /// What the SDK will read as the endpoint, as far as it comes from the environment.

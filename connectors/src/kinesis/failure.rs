@@ -92,6 +92,13 @@ impl Failure {
         Self::new(classify(code, message, status), code, message)
     }
 
+    /// Whether calls came too often.
+    pub(crate) fn is_throttling(&self) -> bool {
+        ["Throttl", "ThroughputExceeded", "LimitExceeded", "SlowDown", "TooManyRequests"]
+            .iter()
+            .any(|word| self.code.contains(word))
+    }
+
     /// What a person should try.
     pub(crate) fn hint(&self) -> &'static str {
         match (self.class, self.code.as_str()) {

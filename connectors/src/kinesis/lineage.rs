@@ -87,6 +87,15 @@ impl Lineage {
         }
     }
 
+    /// These shards were passed over by an earlier run, and are by this one.
+    pub(crate) fn passed_before(&mut self, ids: &[Arc<str>]) {
+        for id in ids {
+            if let Some(shard) = self.shards.get_mut(id) {
+                shard.state = State::Skipped;
+            }
+        }
+    }
+
     /// Takes in a complete list of the stream's shards.
     pub(crate) fn list(&mut self, listed: &[ShardInfo]) {
         self.insert(listed, true);
@@ -182,7 +191,8 @@ mod tests {
 
     fn shard(id: usize, parents: &[usize], closed: bool) -> ShardInfo {
         let name = |id: &usize| -> Arc<str> { format!("shard-{id}").into() };
-        ShardInfo { id: name(&id), parents: parents.iter().map(name).collect(), closed }
+        let parents = parents.iter().map(name).collect();
+        ShardInfo { id: name(&id), parents, closed, first_number: None }
     }
 
     fn ids(ready: &[Ready]) -> Vec<&str> {

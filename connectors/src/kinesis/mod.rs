@@ -14,7 +14,10 @@
 //! - [`source`]: the stream as an engine source
 //! - [`producer`]: `PutRecords` with retry of what failed
 //! - `failure`: the one table of error codes; `lineage`: parents before children; `shard`: one
-//!   shard's reader; `api`: the calls, as a seam for tests; `sequence`: positions in a shard
+//!   shard's reader; `api`: the calls, as a seam for tests
+//! - `sequence`, `position`: where a record is, where a reader is; `loss`: what the stream threw away
+//!   before it was read
+//! - `decoding`: records to rows, through `aggregate` (the Producer Library's) and `compression`
 //!
 //! The invariant: every record of a shard is handed on exactly once and in order, and no record of a
 //! shard is handed on before the last one of each of its parents.
@@ -25,9 +28,14 @@ pub mod producer;
 pub mod sample;
 pub mod source;
 
+mod aggregate;
 mod api;
+mod compression;
+mod decoding;
 mod failure;
 mod lineage;
+mod loss;
+mod position;
 mod sequence;
 mod shard;
 

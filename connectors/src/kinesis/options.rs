@@ -63,6 +63,19 @@ pub const SPEC: ConnectorSpec = ConnectorSpec {
             "how often a shard with nothing new is asked; one with data is asked four times a second",
         ),
         option(
+            "payload_max",
+            ValueKind::Bytes,
+            Some("64MiB"),
+            "the most bytes of a gzip or zstd payload once it is decompressed; a larger one is a bad row",
+        ),
+        option(
+            "on_data_loss",
+            ValueKind::OneOf(&["fail", "continue"]),
+            Some("fail"),
+            "when records passed the stream's retention before they were read: end with an error, or go \
+             on with what is left and say so in `error_stream` (as LOST)",
+        ),
+        option(
             "rowtime",
             ValueKind::Text,
             None,
@@ -73,6 +86,9 @@ pub const SPEC: ConnectorSpec = ConnectorSpec {
 
 /// The shortest `poll_interval`: Kinesis allows five calls a second to a shard, for all its readers.
 pub(crate) const POLL_INTERVAL_MIN: Duration = Duration::from_millis(200);
+
+/// The most bytes of a decompressed payload, unless said otherwise.
+pub(crate) const PAYLOAD_BYTES_MAX: u64 = 64 << 20;
 
 const fn option(
     name: &'static str,
@@ -94,6 +110,15 @@ pub enum Start {
     AtTimestamp(i64),
 }
 
+/// What to do when records were thrown away before they were read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnDataLoss {
+    /// End the run with an error.
+    Fail,
+    /// Say so in `error_stream`, and go on with what is left.
+    Continue,
+}
+
 /// The options as meant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KinesisOptions {
@@ -107,6 +132,10 @@ pub struct KinesisOptions {
     pub connect: ConnectOptions,
     /// How often a shard with nothing new is asked.
     pub poll_interval: Duration,
+    /// The most bytes of a payload once it is decompressed.
+    pub payload_bytes_max: u64,
+    /// What to do when records were thrown away before they were read.
+    pub on_data_loss: OnDataLoss,
 }
 
 impl KinesisOptions {
@@ -139,6 +168,11 @@ impl KinesisOptions {
             },
             stream,
             poll_interval,
+            payload_bytes_max: options.bytes("payload_max").unwrap_or(PAYLOAD_BYTES_MAX),
+            on_data_loss: match options.word("on_data_loss") {
+                Some("continue") => OnDataLoss::Continue,
+                _ => OnDataLoss::Fail,
+            },
         })
     }
 }

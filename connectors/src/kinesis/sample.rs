@@ -2,9 +2,12 @@
 
 use millstream_engine::Result;
 
+use super::aggregate::{Contents, contents};
 use super::api::{AwsApi, KinesisApi, Resume, StreamRef, list_all_shards};
 use super::client::{ConnectOptions, connect};
+use super::compression::decompress;
 use super::failure::Failure;
+use super::options::PAYLOAD_BYTES_MAX;
 
 /// Empty pages of a shard that are asked past: records may lie far from its beginning.
 const EMPTY_PAGES_MAX: usize = 20;
@@ -39,7 +42,7 @@ pub async fn sample(
         {
             let page = api.get_records(&iterator).await.map_err(cannot)?;
             if !page.records.is_empty() {
-                records.extend(page.records.into_iter().map(|record| record.data));
+                page.records.iter().for_each(|record| unpack(&record.data, &mut records));
                 break;
             }
             empty += 1;
@@ -48,4 +51,16 @@ pub async fn sample(
     }
     records.truncate(most);
     Ok(records)
+}
+
+/// The payloads of a record, as far as they can be unpacked.
+fn unpack(record: &[u8], payloads: &mut Vec<Vec<u8>>) {
+    let mut push = |payload| match decompress(payload, PAYLOAD_BYTES_MAX) {
+        Ok(bytes) => payloads.push(bytes.into_owned()),
+        Err(_) => payloads.push(payload.to_vec()),
+    };
+    match contents(record) {
+        Contents::Plain | Contents::Damaged(_) => push(record),
+        Contents::Aggregate(users) => users.iter().for_each(|user| push(user.data)),
+    }
 }

@@ -10,10 +10,13 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use millstream_engine::{Clock, Error, Result};
+use millstream_engine::{Clock, Error, Metrics, Result};
 
 use super::api::{KinesisApi, Page, Record, Resume, ShardInfo};
 use super::failure::{BackOff, Class, Failure};
+use super::loss::{self, Loss};
+use super::options::OnDataLoss;
+use super::position::Standing;
 
 /// The least time between two reads of a shard: Kinesis allows five a second to all its readers
 /// together, and this leaves one to another.
@@ -26,6 +29,21 @@ const OPERATOR_INTERVAL: Duration = Duration::from_secs(30);
 /// record may be on its way between two servers of the shard.
 const QUIET_ANSWERS: u32 = 2;
 
+/// How many empty answers in a row mean that nothing is there although the shard reports a lag, if its
+/// newest record is this young: some shards report one for ever.
+const EMPTY_ANSWERS: u32 = 8;
+const YOUNG_MS: i64 = 60_000;
+
+/// For how long answers must be empty, and the lag must not shrink, to mean the same for any shard.
+const STUCK: Duration = Duration::from_secs(300);
+
+/// How often an idle shard says that it still is, so that its position stays up to date.
+const IDLE_INTERVAL: Duration = Duration::from_secs(3600);
+
+/// What a shard gives in a second, to all its readers together. A larger answer is paid for with
+/// refusals until its time is over. Source: `GetRecords`, Kinesis API reference.
+const BYTES_PER_SECOND: u64 = 2 << 20;
+
 /// How often an iterator we just got may be refused as invalid before we believe it.
 const REFUSALS_MAX: u32 = 3;
 
@@ -37,8 +55,11 @@ const CLOCK_SKEW_MS: i64 = 1_000;
 pub(crate) enum Step {
     /// Records, at least one.
     Records(Vec<Record>),
-    /// The shard was read to its tip, and nothing new is there. Again only after new records.
+    /// The shard was read to its tip, and nothing new is there. Again after new records, and now and
+    /// then.
     Idle,
+    /// Records were thrown away before they were read; reading goes on with the oldest one left.
+    Lost(Loss),
     /// Everything that was there when the run began has been read: the run leaves the shard.
     CaughtUp,
     /// The shard is closed and read to its end; the shards that continue it, if the answer told.
@@ -58,6 +79,12 @@ pub(crate) struct Reading {
     pub(crate) poll_interval: Duration,
     /// When the run began (milliseconds since the Unix epoch), if it ends with what was there then.
     pub(crate) caught_up_at_ms: Option<i64>,
+    /// Whether the shards give only so many bytes a second.
+    pub(crate) limited: bool,
+    /// What to do when records were thrown away before they were read.
+    pub(crate) on_data_loss: OnDataLoss,
+    /// Counts what is read.
+    pub(crate) metrics: Metrics,
 }
 
 /// Reads one shard.
@@ -66,6 +93,8 @@ pub(crate) struct ShardReader {
     reading: Reading,
     shard: Arc<str>,
     resume: Resume,
+    /// What arrived before this has been read, if that is known.
+    read_until_ms: Option<i64>,
     iterator: Option<String>,
     /// Records at the front that arrived before this are not wanted.
     skip_before_ms: Option<i64>,
@@ -76,13 +105,22 @@ pub(crate) struct ShardReader {
     pause: Duration,
     /// Successful empty answers at the tip, one after the other.
     quiet: u32,
-    idle_told: bool,
+    /// Empty answers behind the tip, one after the other: when they began, how many, the first's lag.
+    empty: Option<(Duration, u32, i64)>,
+    /// When the newest record arrived.
+    newest_ms: Option<i64>,
+    idle_told: Option<Duration>,
     /// Whether a read ever succeeded. Before, what a person must mend ends the run.
     succeeded: bool,
     refusals: u32,
-    lag_ms: Option<i64>,
     trouble: Option<String>,
     steps: VecDeque<Step>,
+}
+
+/// Why there is no iterator.
+enum Refused {
+    Call(Failure),
+    Loss(Error),
 }
 
 impl ShardReader {
@@ -90,7 +128,7 @@ impl ShardReader {
     pub(crate) fn new(
         reading: Reading,
         shard: Arc<str>,
-        (resume, iterator): (Resume, Option<String>),
+        (standing, iterator): (Standing, Option<String>),
         seed: u64,
     ) -> Self {
         Self {
@@ -98,15 +136,17 @@ impl ShardReader {
             next_read: reading.clock.monotonic(),
             reading,
             shard,
-            resume,
+            resume: standing.resume,
+            read_until_ms: standing.read_until_ms,
             iterator,
             skip_before_ms: None,
             back_off: BackOff::new(seed),
             quiet: 0,
-            idle_told: false,
+            empty: None,
+            newest_ms: None,
+            idle_told: None,
             succeeded: false,
             refusals: 0,
-            lag_ms: None,
             trouble: None,
             steps: VecDeque::new(),
         }
@@ -117,9 +157,9 @@ impl ShardReader {
         &self.shard
     }
 
-    /// How far behind the shard's tip the last answer was, in milliseconds.
-    pub(crate) fn lag_ms(&self) -> Option<i64> {
-        self.lag_ms
+    /// Where reading stands: after all records of the steps so far.
+    pub(crate) fn standing(&self) -> Standing {
+        Standing { resume: self.resume.clone(), read_until_ms: self.read_until_ms }
     }
 
     /// Waits for the next step. Retries what may pass by itself for as long as it takes; `told`
@@ -149,15 +189,11 @@ impl ShardReader {
         self.next_read = self.reading.clock.monotonic() + self.interval_min();
         let iterator = match self.iterator.clone() {
             Some(iterator) => iterator,
-            None => match self.reading.api.shard_iterator(&self.shard, &self.resume).await {
-                Ok(iterator) => {
-                    self.skip_before_ms = match self.resume {
-                        Resume::AtTimestamp(ms) => Some(ms),
-                        _ => None,
-                    };
-                    iterator
-                }
-                Err(failure) => return self.recover(failure, false).await,
+            None => match self.begin().await {
+                Ok(Some(iterator)) => iterator,
+                Ok(None) => return Ok(None),
+                Err(Refused::Call(failure)) => return self.recover(failure, false).await,
+                Err(Refused::Loss(error)) => return Err(error),
             },
         };
         match self.reading.api.get_records(&iterator).await {
@@ -176,17 +212,53 @@ impl ShardReader {
         }
     }
 
+    /// An iterator where reading stands; `None` when records are lost and that is told first.
+    async fn begin(&mut self) -> Result<Option<String>, Refused> {
+        if let (Resume::After(number), Some(until_ms)) = (&self.resume, self.read_until_ms) {
+            let found = loss::look(&self.reading, &self.shard, number, until_ms).await;
+            if let Some(loss) = found.map_err(Refused::Call)? {
+                self.lose(loss).map_err(Refused::Loss)?;
+                return Ok(None);
+            }
+        }
+        let iterator = self.reading.api.shard_iterator(&self.shard, &self.resume).await;
+        self.skip_before_ms = match self.resume {
+            Resume::AtTimestamp(ms) => Some(ms),
+            _ => None,
+        };
+        iterator.map(Some).map_err(Refused::Call)
+    }
+
+    /// Records are lost: ends the run, or goes on with the oldest one left.
+    fn lose(&mut self, loss: Loss) -> Result<()> {
+        if self.reading.on_data_loss == OnDataLoss::Fail {
+            let (shard, stream) = (&self.shard, &self.reading.stream);
+            return Err(loss::lost(format_args!("shard {shard} of {stream}: {loss}")));
+        }
+        // The beginning of time is the oldest record, also after a restart.
+        (self.resume, self.read_until_ms) = (Resume::AtTimestamp(0), None);
+        self.iterator = None;
+        self.steps.push_back(Step::Lost(loss));
+        Ok(())
+    }
+
     fn interval_min(&self) -> Duration {
         READ_INTERVAL_MIN.min(self.reading.poll_interval)
     }
 
     /// Reacts to a failed call; `had_iterator` if the iterator was fine and the read was not.
     async fn recover(&mut self, failure: Failure, had_iterator: bool) -> Result<Option<Page>> {
+        self.reading.metrics.count(&self.shard, |metrics| match failure.class {
+            Class::Renew => metrics.expired += 1,
+            Class::BackOff if failure.is_throttling() => metrics.throttled += 1,
+            Class::Exhausted => {}
+            _ => metrics.failed += 1,
+        });
         let wait = match failure.class {
-            // The read interval still holds, so this cannot spin.
             Class::Renew => {
                 self.iterator = None;
-                return Ok(None);
+                // The read interval still holds, so this cannot spin.
+                Duration::ZERO
             }
             Class::Exhausted => return Ok(Some(Page::default())),
             Class::BackOff | Class::Unreachable => self.back_off.wait(),
@@ -203,11 +275,22 @@ impl ShardReader {
             Class::Invalid if matches!(self.resume, Resume::AtTimestamp(_)) && !had_iterator => {
                 self.back_off.wait()
             }
-            Class::Invalid => return Err(self.refused("cannot be read on", &failure)),
+            Class::Invalid => return self.position_refused(&failure),
         };
         self.trouble = Some(format!("shard {} of {}: {failure}", self.shard, self.reading.stream));
         self.reading.clock.sleep(wait).await;
         Ok(None)
+    }
+
+    /// A position that Kinesis does not know is one whose record is gone.
+    fn position_refused(&mut self, failure: &Failure) -> Result<Option<Page>> {
+        match &self.resume {
+            Resume::After(after) if self.reading.on_data_loss == OnDataLoss::Continue => {
+                let loss = Loss { after: after.clone(), oldest: None };
+                self.lose(loss).map(|()| None)
+            }
+            _ => Err(self.refused("cannot be read on", failure)),
+        }
     }
 
     fn refused(&self, what: &str, failure: &Failure) -> Error {
@@ -222,27 +305,68 @@ impl ShardReader {
 
     /// Turns an answer into steps.
     fn take(&mut self, page: Page) {
-        self.lag_ms = Some(page.millis_behind.max(0));
         let at_tip = page.millis_behind <= 0;
         self.quiet = if page.records.is_empty() && at_tip { self.quiet + 1 } else { 0 };
-        self.pace(&page);
         let newest_ms = page.records.iter().map(|record| record.arrival_ms).max();
+        self.newest_ms = self.newest_ms.max(newest_ms);
+        let stuck = self.is_stuck(&page);
+        self.pace(&page);
+        let bytes = page.bytes();
         let fresh = self.fresh(page.records);
+        self.reading.metrics.count(&self.shard, |metrics| {
+            metrics.lag_ms = Some(page.millis_behind.max(0));
+            metrics.records += fresh.len() as u64;
+            metrics.bytes += bytes;
+        });
         if let Some(last) = fresh.last() {
             self.resume = Resume::After(last.sequence_number.clone());
-            self.idle_told = false;
+            self.read_until_ms = Some(last.arrival_ms);
+            self.idle_told = None;
             self.steps.push_back(Step::Records(fresh));
         }
-        let quiet = self.quiet >= QUIET_ANSWERS;
+        let quiet = self.quiet >= QUIET_ANSWERS || stuck;
         let past_start = |start_ms: i64| newest_ms.is_some_and(|ms| ms > start_ms + CLOCK_SKEW_MS);
         if page.next.is_none() {
             self.steps.push_back(Step::Drained(page.children));
         } else if self.reading.caught_up_at_ms.is_some_and(|ms| quiet || past_start(ms)) {
+            if quiet {
+                self.read_until_ms = Some(self.reading.clock.now_ms() - CLOCK_SKEW_MS);
+            }
             self.steps.push_back(Step::CaughtUp);
-        } else if quiet && !self.idle_told {
-            self.idle_told = true;
+        } else if quiet && self.may_tell_idle() {
             self.steps.push_back(Step::Idle);
         }
+    }
+
+    /// Whether nothing is there although the shard reports a lag: it has been answering without records
+    /// for long enough. One that is scanned, however empty, reports ever less.
+    fn is_stuck(&mut self, page: &Page) -> bool {
+        if !page.records.is_empty() || page.millis_behind <= 0 {
+            self.empty = None;
+            return false;
+        }
+        let clock = &self.reading.clock;
+        let now = clock.monotonic();
+        let (since, answers, lag_ms) = self.empty.unwrap_or((now, 0, page.millis_behind));
+        let answers = answers.saturating_add(1);
+        let shrinks = page.millis_behind < lag_ms;
+        self.empty = Some(match shrinks {
+            true => (now, answers, page.millis_behind),
+            false => (since, answers, lag_ms),
+        });
+        let is_young = self.newest_ms.is_some_and(|ms| ms >= clock.now_ms() - YOUNG_MS);
+        (answers >= EMPTY_ANSWERS && is_young) || (!shrinks && now.saturating_sub(since) >= STUCK)
+    }
+
+    /// Whether the shard, which is idle, should say so. What has arrived by now has been read then.
+    fn may_tell_idle(&mut self) -> bool {
+        let now = self.reading.clock.monotonic();
+        if self.idle_told.is_some_and(|told| now.saturating_sub(told) < IDLE_INTERVAL) {
+            return false;
+        }
+        self.idle_told = Some(now);
+        self.read_until_ms = Some(self.reading.clock.now_ms() - CLOCK_SKEW_MS);
+        true
     }
 
     /// Sets when the next read may be made: soon while data flows, ever later while none does.
@@ -254,6 +378,10 @@ impl ShardReader {
             false => (self.pause * 2).min(self.reading.poll_interval),
         };
         self.next_read += self.pause - self.interval_min();
+        if self.reading.limited {
+            let paid = Duration::from_millis(page.bytes() * 1_000 / BYTES_PER_SECOND);
+            self.next_read = self.next_read.max(self.reading.clock.monotonic() + paid);
+        }
     }
 
     /// The records not handed on before. Some services repeat the record an `AFTER` iterator names,
@@ -322,6 +450,9 @@ mod tests {
             self.asked.lock().unwrap().push(resume.clone());
             self.iterators.lock().unwrap().pop_front().unwrap_or_else(|| Ok("i".into()))
         }
+        async fn retention(&self) -> Result<Duration, Failure> {
+            Ok(Duration::from_secs(48 * 3600))
+        }
         async fn get_records(&self, _: &str) -> Result<Page, Failure> {
             self.read_at.lock().unwrap().push(self.clock.monotonic());
             self.pages.lock().unwrap().pop_front().expect("the script is over")
@@ -351,8 +482,12 @@ mod tests {
             stream: "stream 's'".into(),
             poll_interval: Duration::from_secs(1),
             caught_up_at_ms: None,
+            limited: true,
+            on_data_loss: OnDataLoss::Fail,
+            metrics: Metrics::default(),
         };
-        let reader = ShardReader::new(reading, "shard-0".into(), (resume, None), 1);
+        let standing = Standing { resume, read_until_ms: None };
+        let reader = ShardReader::new(reading, "shard-0".into(), (standing, None), 1);
         Shard { api, reader, told: Vec::new() }
     }
 
@@ -544,5 +679,108 @@ mod tests {
         let mut shard =
             shard(Resume::AtTimestamp(50), vec![Ok(page(&[1, 2], 9)), Ok(late), Ok(last(&[]))]);
         assert_eq!(shard.steps(2).await, ["60 61", "drained 0"]);
+    }
+
+    /// K12: records came a moment ago, then nothing does, and the lag stays.
+    #[tokio::test]
+    async fn a_lag_that_stays_after_young_records_does_not_keep_the_run() {
+        let now = u64::try_from(RUN_BEGAN_MS).unwrap();
+        let mut pages = vec![Ok(page(&[now - 30_000], 10))];
+        pages.extend((0..EMPTY_ANSWERS).map(|_| Ok(page(&[], 3_600_000))));
+        let mut shard = shard(Resume::TrimHorizon, pages).until_caught_up();
+        assert_eq!(shard.steps(2).await, [format!("{}", now - 30_000), "CaughtUp".into()]);
+    }
+
+    /// K12: the same of a shard whose records are old, after a longer while.
+    #[tokio::test]
+    async fn a_lag_that_never_shrinks_does_not_hold_the_watermark() {
+        let mut pages: Vec<_> = (0..2_000).map(|_| Ok(page(&[], 3_600_000))).collect();
+        pages.insert(0, Ok(page(&[1], 3_600_000)));
+        let mut shard = shard(Resume::TrimHorizon, pages);
+        assert_eq!(shard.steps(2).await, ["1", "Idle"]);
+        let read_at = shard.api.read_at.lock().unwrap().clone();
+        assert!(*read_at.last().unwrap() >= STUCK, "{read_at:?}");
+        assert_eq!(shard.reader.standing().resume, after(1));
+    }
+
+    /// K10: a stretch without records is scanned, however long that takes.
+    #[tokio::test]
+    async fn a_lag_that_shrinks_is_not_stuck() {
+        let mut pages: Vec<_> = (0..2_000).map(|n| Ok(page(&[], 3_600_000 - n * 500))).collect();
+        pages.push(Ok(page(&[7], 9)));
+        let mut shard = shard(Resume::TrimHorizon, pages).until_caught_up();
+        assert_eq!(shard.steps(1).await, ["7"]);
+    }
+
+    /// K16: an answer of 10 MiB is paid for with five seconds.
+    #[tokio::test]
+    async fn a_large_answer_is_paid_for_before_the_next() {
+        let mut large = page(&[1], 9);
+        large.records[0].data = vec![0; 10 << 20];
+        let mut shard = shard(Resume::TrimHorizon, vec![Ok(large), Ok(last(&[2]))]);
+        assert_eq!(shard.steps(2).await, ["1", "2"]);
+        let read_at = shard.api.read_at.lock().unwrap().clone();
+        assert_eq!(read_at[1] - read_at[0], Duration::from_secs(5));
+    }
+
+    fn stood(number: u64, hours_ago: i64) -> Standing {
+        Standing {
+            resume: after(number),
+            read_until_ms: Some(RUN_BEGAN_MS - hours_ago * 3_600_000),
+        }
+    }
+
+    /// K4, K26, K27: the scripted stream keeps records for 48 hours.
+    #[tokio::test]
+    async fn records_thrown_away_before_they_were_read_end_the_run() {
+        let mut lost = shard(after(9), vec![Ok(page(&[20], 9))]);
+        lost.reader.read_until_ms = stood(9, 50).read_until_ms;
+        let error = lost.next().await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Data);
+        assert!(error.message().contains("records after 9 were thrown away"), "{error}");
+        assert!(error.message().contains("the oldest one left is 20"), "{error}");
+        // Nothing is left, and nobody knows what was there.
+        let mut gone = shard(after(9), (0..3).map(|_| Ok(page(&[], 0))).collect());
+        gone.reader.read_until_ms = stood(9, 50).read_until_ms;
+        assert!(gone.next().await.unwrap_err().message().contains("none is left"));
+    }
+
+    #[tokio::test]
+    async fn what_is_still_there_is_no_loss() {
+        // The last record that was read is still there: so is what follows it.
+        let mut kept = shard(after(9), vec![Ok(page(&[8], 9)), Ok(page(&[9, 10], 0))]);
+        kept.reader.read_until_ms = stood(9, 50).read_until_ms;
+        assert_eq!(kept.steps(1).await, ["10"]);
+        assert_eq!(kept.asked(), [Resume::TrimHorizon, after(9)]);
+        // Within the retention nothing needs to be asked.
+        let mut recent = shard(after(9), vec![Ok(page(&[12], 0))]);
+        recent.reader.read_until_ms = stood(9, 46).read_until_ms;
+        assert_eq!(recent.steps(1).await, ["12"]);
+        assert_eq!(recent.asked(), [after(9)]);
+    }
+
+    #[tokio::test]
+    async fn a_run_that_may_go_on_says_what_was_lost() {
+        let mut shard = shard(after(9), vec![Ok(page(&[20], 9)), Ok(page(&[20, 21], 0))]);
+        shard.reader.read_until_ms = stood(9, 50).read_until_ms;
+        shard.reader.reading.on_data_loss = OnDataLoss::Continue;
+        let steps = shard.steps(2).await;
+        assert!(steps[0].starts_with("Lost(Loss") && steps[1] == "20 21", "{steps:?}");
+    }
+
+    #[tokio::test]
+    async fn calls_that_failed_are_counted_and_said() {
+        let pages = vec![
+            failed("ProvisionedThroughputExceededException"),
+            failed("ExpiredIteratorException"),
+            failed("InternalFailure"),
+            Ok(page(&[1], 0)),
+        ];
+        let mut shard = shard(Resume::TrimHorizon, pages);
+        shard.steps(1).await;
+        let (_, counted) = shard.reader.reading.metrics.list()[0];
+        assert_eq!((counted.throttled, counted.expired, counted.failed), (1, 1, 1));
+        assert_eq!((counted.records, counted.lag_ms), (1, Some(0)));
+        assert!(shard.told.iter().flatten().any(|told| told.contains("ExpiredIterator")));
     }
 }

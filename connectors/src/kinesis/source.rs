@@ -7,7 +7,7 @@
 //! The invariant towards the engine: the children of a shard are discovered before the shard is
 //! finished, so that the stream's watermark is held back by one or the other at any time.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -18,17 +18,18 @@ use futures::{FutureExt, StreamExt, TryStreamExt};
 use millstream_engine::definition::RelationDef;
 use millstream_engine::port::{self, PartitionId, Position, Source, SourceBatch, SourceEvent};
 use millstream_engine::task::OwnedTask;
-use millstream_engine::{Error, Result, Troubles};
+use millstream_engine::{Error, Metrics, Result, Troubles};
 use tokio::sync::mpsc;
 
-use super::api::{AwsApi, Record, Resume, ShardInfo, list_all_shards};
+use super::api::{AwsApi, Resume, ShardInfo, list_all_shards};
 use super::client::{Place, connect};
+use super::decoding::{Decoding, RecordDecoder};
 use super::failure::{BackOff, Class, Failure};
 use super::lineage::{Lineage, Ready};
-use super::options::{KinesisOptions, Start};
-use super::sequence::SequenceNumber;
+use super::loss::{self, Reconciled};
+use super::options::{KinesisOptions, OnDataLoss, Start};
+use super::position::Standing;
 use super::shard::{Reading, ShardReader, Step};
-use crate::decode::{Format, RecordAddress, RowDecoder};
 use crate::{Context, Until};
 
 /// How many decoded pages may wait for the engine. With the one that each shard's task holds, this
@@ -59,26 +60,12 @@ const LATEST_MARGIN_MS: i64 = 1_000;
 /// What a task reports.
 #[derive(Debug)]
 enum Report {
-    Rows { batch: SourceBatch, lag_ms: Option<i64> },
-    Idle { shard: Arc<str>, lag_ms: Option<i64> },
-    CaughtUp(Arc<str>),
+    Rows(SourceBatch),
+    Idle(Arc<str>, Option<Position>),
+    CaughtUp(Arc<str>, Option<Position>),
     Drained(Arc<str>, Vec<ShardInfo>),
     Listed(Result<Vec<ShardInfo>, Failure>),
     Failed(Error),
-}
-
-/// How records become rows.
-#[derive(Debug, Clone)]
-struct Decoding {
-    def: Arc<RelationDef>,
-    projection: Arc<[usize]>,
-    format: Format,
-}
-
-impl Decoding {
-    fn decoder(&self) -> Result<RowDecoder> {
-        RowDecoder::new(&self.def, &self.projection, &self.format)
-    }
 }
 
 /// Reads all shards of a Kinesis stream.
@@ -103,7 +90,6 @@ pub struct KinesisSource {
     search: Option<OwnedTask<()>>,
     /// Lists in a row that did not bring what was searched for, or that failed.
     searches: u32,
-    lag_ms: BTreeMap<Arc<str>, i64>,
     troubles: Troubles,
 }
 
@@ -141,9 +127,16 @@ impl KinesisSource {
             stream,
             poll_interval: options.poll_interval,
             caught_up_at_ms: (context.until == Until::CaughtUp).then(|| context.clock.now_ms()),
+            limited: !connection.local,
+            on_data_loss: options.on_data_loss,
+            metrics: Metrics::default(),
         };
-        let (def, projection) = (Arc::new(def.clone()), projection.into());
-        let decoding = Decoding { def, projection, format: options.format };
+        let decoding = Decoding {
+            def: Arc::new(def.clone()),
+            projection: projection.into(),
+            format: options.format,
+            payload_bytes_max: options.payload_bytes_max,
+        };
         Self::begin(reading, decoding, (options.start, resume), context.seed).await
     }
 
@@ -157,9 +150,10 @@ impl KinesisSource {
         let start = if resume.is_empty() { start } else { Start::TrimHorizon };
         check_start(start, &reading)?;
         // A mapping or type that cannot be decoded is found now, not in a task.
-        decoding.decoder()?;
+        decoding.decoder(&"".into())?;
         let latest_ms = reading.clock.now_ms() - LATEST_MARGIN_MS;
         let listed = first_call(&reading, || list_all_shards(&*reading.api)).await?;
+        let reconciled = loss::reconcile(&reading.stream, resume, &listed)?;
         let from_tip = start == Start::Latest;
         let pinned = match from_tip {
             true => pin(&reading, &listed, latest_ms).await?,
@@ -169,6 +163,8 @@ impl KinesisSource {
         let mut lineage = Lineage::new(&listed, from_tip);
         let finished = resume.partitions.iter().filter(|(_, progress)| progress.finished);
         lineage.drained_before(finished.map(|(id, _)| Arc::clone(&id.0)));
+        lineage.passed_before(&reconciled.passed);
+        lineage.drained_before(reconciled.vanished.iter().map(|(id, _)| Arc::clone(id)));
         let mut source = Self {
             reading,
             decoding,
@@ -185,12 +181,33 @@ impl KinesisSource {
             childless: Vec::new(),
             search: None,
             searches: 0,
-            lag_ms: BTreeMap::new(),
             troubles: Troubles::default(),
         };
+        source.tell_vanished(&reconciled)?;
         source.start_ready()?;
         source.search_in(LIST_INTERVAL);
         Ok(source)
+    }
+
+    /// Shards that were not read to their ends and are gone end the run, or are said to be lost.
+    fn tell_vanished(&mut self, reconciled: &Reconciled) -> Result<()> {
+        for (shard, standing) in &reconciled.vanished {
+            let after = match standing.as_ref().map(|standing| &standing.resume) {
+                Some(Resume::After(number)) => format!(" after {number}"),
+                _ => String::new(),
+            };
+            let words = format!("its records{after} were thrown away before they were read");
+            if self.reading.on_data_loss == OnDataLoss::Fail {
+                let stream = &self.reading.stream;
+                return Err(loss::lost(format_args!("shard {shard} of {stream} is gone: {words}")));
+            }
+            let position = standing.as_ref().and_then(Standing::position);
+            let position = position.unwrap_or_else(|| Position("@0".to_owned()));
+            let lost = self.decoding.decoder(shard)?.lost(words, position)?;
+            self.events.push_back(SourceEvent::Rows(lost));
+            self.finish(shard);
+        }
+        Ok(())
     }
 
     /// Discovers and starts the shards whose turn has come.
@@ -206,18 +223,24 @@ impl KinesisSource {
     }
 
     fn start_task(&mut self, ready: &Ready) -> Result<()> {
-        let begin = match self.pinned.remove(&ready.id) {
-            Some((resume, iterator)) => (resume, Some(iterator)),
-            None => {
-                let known = self.resume.position(&PartitionId(Arc::clone(&ready.id)));
-                let after = known.map(|at| Resume::After(SequenceNumber::new(at.0.as_str())));
-                (after.unwrap_or_else(|| resume_of(self.start, ready)), None)
-            }
+        let partition = PartitionId(Arc::clone(&ready.id));
+        let begins = |resume| Standing { resume, read_until_ms: None };
+        let (standing, iterator) = match self.pinned.remove(&ready.id) {
+            Some((resume, iterator)) => (begins(resume), Some(iterator)),
+            None => match self.resume.position(&partition) {
+                Some(position) => (Standing::read(position)?, None),
+                None => (begins(resume_of(self.start, ready)), None),
+            },
         };
+        if let (Resume::AtTimestamp(_), Some(position)) = (&standing.resume, standing.position()) {
+            // The moment it begins at is settled once, also if no record comes before a restart.
+            self.events.push_back(SourceEvent::Moved { partition, position });
+        }
         self.tasks_started += 1;
         let seed = self.seed.wrapping_add(self.tasks_started);
+        let begin = (standing, iterator);
         let reader = ShardReader::new(self.reading.clone(), Arc::clone(&ready.id), begin, seed);
-        let decoder = self.decoding.decoder()?;
+        let decoder = self.decoding.decoder(&ready.id)?;
         let work = read_shard(reader, decoder, self.sender.clone(), self.troubles.clone());
         let (shard, sender) = (Arc::clone(&ready.id), self.sender.clone());
         let task = OwnedTask::spawn(async move {
@@ -245,18 +268,12 @@ impl KinesisSource {
 
     fn take(&mut self, report: Report) -> Result<()> {
         match report {
-            Report::Rows { batch, lag_ms } => {
-                self.set_lag(&batch.partition.0, lag_ms);
-                self.events.push_back(SourceEvent::Rows(batch));
-            }
-            Report::Idle { shard, lag_ms } => {
-                self.set_lag(&shard, lag_ms);
-                self.events.push_back(SourceEvent::Idle { partition: PartitionId(shard) });
-            }
-            Report::CaughtUp(shard) => {
+            Report::Rows(batch) => self.events.push_back(SourceEvent::Rows(batch)),
+            Report::Idle(shard, position) => self.take_idle(shard, position),
+            Report::CaughtUp(shard, position) => {
                 self.lineage.leave(&shard);
                 self.forget(&shard);
-                self.events.push_back(SourceEvent::Idle { partition: PartitionId(shard) });
+                self.take_idle(shard, position);
             }
             Report::Drained(shard, children) => self.take_drained(&shard, &children)?,
             Report::Listed(listed) => self.take_list(listed)?,
@@ -265,10 +282,13 @@ impl KinesisSource {
         Ok(())
     }
 
-    fn set_lag(&mut self, shard: &Arc<str>, lag_ms: Option<i64>) {
-        if let Some(lag_ms) = lag_ms {
-            self.lag_ms.insert(Arc::clone(shard), lag_ms);
+    fn take_idle(&mut self, shard: Arc<str>, position: Option<Position>) {
+        let partition = PartitionId(shard);
+        if let Some(position) = position {
+            let partition = partition.clone();
+            self.events.push_back(SourceEvent::Moved { partition, position });
         }
+        self.events.push_back(SourceEvent::Idle { partition });
     }
 
     fn take_drained(&mut self, shard: &Arc<str>, children: &[ShardInfo]) -> Result<()> {
@@ -329,7 +349,7 @@ impl KinesisSource {
     /// `shard` is not read any more in this run.
     fn forget(&mut self, shard: &Arc<str>) {
         self.tasks.remove(shard);
-        self.lag_ms.remove(shard);
+        self.reading.metrics.end(shard);
         self.troubles.set(shard, None);
     }
 
@@ -369,8 +389,12 @@ impl Source for KinesisSource {
         self.troubles.clone()
     }
 
+    fn metrics(&self) -> Metrics {
+        self.reading.metrics.clone()
+    }
+
     fn lag_ms(&self) -> Option<i64> {
-        self.lag_ms.values().copied().max()
+        self.reading.metrics.list().into_iter().filter_map(|(_, metrics)| metrics.lag_ms).max()
     }
 }
 
@@ -464,7 +488,7 @@ fn resume_of(start: Start, ready: &Ready) -> Resume {
 /// The task of one shard: reads, decodes and reports it until its end.
 async fn read_shard(
     mut reader: ShardReader,
-    mut decoder: RowDecoder,
+    mut decoder: RecordDecoder,
     sender: mpsc::Sender<Report>,
     troubles: Troubles,
 ) {
@@ -472,41 +496,35 @@ async fn read_shard(
     let mut told = |trouble: Option<&str>| troubles.set(&shard, trouble);
     loop {
         let step = reader.next(&mut told).await;
-        let lag_ms = reader.lag_ms();
-        let report = match step {
-            Ok(Step::Records(records)) => match decode(&mut decoder, &shard, &records) {
-                Ok(batch) => Report::Rows { batch, lag_ms },
-                Err(error) => Report::Failed(error),
-            },
-            Ok(Step::Idle) => Report::Idle { shard: Arc::clone(&shard), lag_ms },
-            Ok(Step::CaughtUp) => Report::CaughtUp(Arc::clone(&shard)),
-            Ok(Step::Drained(children)) => Report::Drained(Arc::clone(&shard), children),
-            Err(error) => Report::Failed(error),
-        };
-        let last = !matches!(report, Report::Rows { .. } | Report::Idle { .. });
-        if sender.send(report).await.is_err() || last {
-            return;
+        let standing = reader.standing();
+        let reports = step.and_then(|step| reports(step, &mut decoder, &shard, &standing));
+        for report in reports.unwrap_or_else(|error| vec![Report::Failed(error)]) {
+            let last = !matches!(report, Report::Rows(_) | Report::Idle(..));
+            if sender.send(report).await.is_err() || last {
+                return;
+            }
         }
     }
 }
 
-fn decode(decoder: &mut RowDecoder, shard: &Arc<str>, records: &[Record]) -> Result<SourceBatch> {
-    for record in records {
-        let number = record.sequence_number.as_str();
-        let address = RecordAddress {
-            arrival_ms: record.arrival_ms,
-            partition: shard,
-            position: &number,
-            partition_key: record.partition_key.as_deref(),
-            sequence_number: Some(number),
-            shard_id: Some(shard),
-        };
-        decoder.push(&record.data, &address);
-    }
-    let (rows, bad) = decoder.finish()?;
-    let last = records.last().map(|record| record.sequence_number.to_string());
-    let position = Position(last.unwrap_or_default());
-    Ok(SourceBatch { partition: PartitionId(Arc::clone(shard)), rows, bad, position })
+/// What a step is to the source.
+fn reports(
+    step: Step,
+    decoder: &mut RecordDecoder,
+    shard: &Arc<str>,
+    standing: &Standing,
+) -> Result<Vec<Report>> {
+    let position = standing.position();
+    Ok(match step {
+        Step::Records(records) => decoder.decode(&records)?.into_iter().map(Report::Rows).collect(),
+        Step::Lost(loss) => {
+            let position = position.unwrap_or_else(|| Position("@0".to_owned()));
+            vec![Report::Rows(decoder.lost(loss.to_string(), position)?)]
+        }
+        Step::Idle => vec![Report::Idle(Arc::clone(shard), position)],
+        Step::CaughtUp => vec![Report::CaughtUp(Arc::clone(shard), position)],
+        Step::Drained(children) => vec![Report::Drained(Arc::clone(shard), children)],
+    })
 }
 
 #[cfg(test)]
@@ -518,7 +536,8 @@ mod tests {
     use millstream_engine::{Clock, ErrorKind, SystemClock};
 
     use super::*;
-    use crate::kinesis::api::{KinesisApi, Page};
+    use crate::decode::Format;
+    use crate::kinesis::api::{KinesisApi, Page, Record};
     use crate::kinesis::sequence::SequenceNumber;
 
     type List = Result<(Vec<ShardInfo>, Option<String>), Failure>;
@@ -545,6 +564,9 @@ mod tests {
             assert_eq!(*resume, Resume::TrimHorizon, "{shard}");
             Ok(format!("{shard} 0"))
         }
+        async fn retention(&self) -> Result<Duration, Failure> {
+            Ok(Duration::from_secs(24 * 3600))
+        }
         async fn get_records(&self, iterator: &str) -> Result<Page, Failure> {
             let (shard, page) = iterator.split_once(' ').unwrap();
             let data = format!("{{\"shard\":\"{shard}\"}}").into_bytes();
@@ -565,7 +587,7 @@ mod tests {
 
     fn shard(id: &str, parents: &[&str], closed: bool) -> ShardInfo {
         let parents = parents.iter().map(|parent| Arc::from(*parent)).collect();
-        ShardInfo { id: id.into(), parents, closed }
+        ShardInfo { id: id.into(), parents, closed, first_number: None }
     }
 
     fn busy() -> List {
@@ -583,7 +605,16 @@ mod tests {
         let stream = "stream 's'".into();
         let poll_interval = Duration::from_millis(200);
         let caught_up_at_ms = Some(clock.now_ms());
-        let reading = Reading { api, clock, stream, poll_interval, caught_up_at_ms };
+        let reading = Reading {
+            api,
+            clock,
+            stream,
+            poll_interval,
+            caught_up_at_ms,
+            limited: false,
+            on_data_loss: OnDataLoss::Fail,
+            metrics: Metrics::default(),
+        };
         let def = RelationDef {
             name: "S".into(),
             columns: vec![ColumnDef::new("shard", DataType::Utf8)],
@@ -591,7 +622,8 @@ mod tests {
             rowtime: Rowtime::Arrival,
         };
         let (def, projection) = (Arc::new(def), [0].into());
-        let decoding = Decoding { def, projection, format: Format::Json };
+        let format = Format::Json;
+        let decoding = Decoding { def, projection, format, payload_bytes_max: 1_000 };
         KinesisSource::begin(reading, decoding, (Start::TrimHorizon, &port::Resume::default()), 1)
             .await
     }
@@ -605,6 +637,7 @@ mod tests {
                 SourceEvent::Rows(batch) => told.push(batch.partition.to_string()),
                 SourceEvent::Finished { partition } => told.push(format!("-{partition}")),
                 SourceEvent::Idle { partition } => told.push(format!("~{partition}")),
+                SourceEvent::Moved { .. } => {}
                 other => panic!("{other:?}"),
             }
         }

@@ -60,8 +60,12 @@ pub(super) enum Due {
 /// The checkpoints of a job: when one is due, and the task that commits them.
 pub(super) struct Checkpoints {
     pub(super) interval: Duration,
-    /// When the last one was taken, on the monotonic clock.
-    last: Duration,
+    /// When the job began, on the monotonic clock.
+    started: Duration,
+    /// When the last one was taken, or there was nothing to take.
+    last_taken: Option<Duration>,
+    /// Whether the first one should be taken at once.
+    hurry: bool,
     /// Whether anything has happened since.
     changed: bool,
     state: Arc<State>,
@@ -92,7 +96,16 @@ impl Checkpoints {
             let work = run((owner, compaction), drain.publisher(), queue, Arc::clone(&state));
             OwnedTask::spawn(work)
         };
-        Self { interval, last: clock.monotonic(), changed: false, state, requests, task }
+        Self {
+            interval,
+            started: clock.monotonic(),
+            last_taken: None,
+            hurry: false,
+            changed: false,
+            state,
+            requests,
+            task,
+        }
     }
 
     /// An epoch has ended.
@@ -100,13 +113,19 @@ impl Checkpoints {
         self.changed |= changed;
     }
 
+    /// A source said where it begins. It begins there once: the first checkpoint does not wait.
+    pub(super) fn hurry(&mut self) {
+        self.hurry = self.last_taken.is_none();
+    }
+
     /// What it is time for. Says so once.
     pub(super) fn due(&mut self, now: Duration) -> Due {
         let is_busy = self.state.busy.load(Ordering::Acquire);
-        if is_busy || now.saturating_sub(self.last) < self.interval {
+        let since = self.last_taken.unwrap_or(self.started);
+        if is_busy || (now.saturating_sub(since) < self.interval && !self.hurry) {
             return Due::Nothing;
         }
-        self.last = now;
+        (self.last_taken, self.hurry) = (Some(now), false);
         let unpublished = self.state.unpublished.load(Ordering::Acquire);
         if std::mem::take(&mut self.changed) || unpublished { Due::Checkpoint } else { Due::Look }
     }

@@ -13,6 +13,7 @@ use crate::dataflow::NodeId;
 use crate::error::Result;
 use crate::executor::EpochInput;
 use crate::fault::BadRow;
+use crate::metrics::{Metrics, PartitionMetrics};
 use crate::port::{Source, SourceEvent, Table};
 use crate::task::OwnedTask;
 use crate::trouble::Troubles;
@@ -36,6 +37,7 @@ pub(super) struct Intake {
     queue: mpsc::Receiver<Message>,
     lags: Vec<Arc<AtomicI64>>,
     troubles: Vec<Troubles>,
+    metrics: Vec<(NodeId, Metrics)>,
     open: usize,
     /// Sources that only pause when they say that they have ended.
     pausing: BTreeSet<NodeId>,
@@ -63,6 +65,7 @@ impl Intake {
         let mut tasks = Vec::with_capacity(open + tables.len());
         let mut lags = Vec::with_capacity(open);
         let troubles = sources.iter().map(|(_, source)| source.troubles()).collect();
+        let metrics = sources.iter().map(|(node, source)| (*node, source.metrics())).collect();
         for (node, source) in sources {
             let lag = Arc::new(AtomicI64::new(i64::MIN));
             lags.push(Arc::clone(&lag));
@@ -71,7 +74,7 @@ impl Intake {
         for (node, table) in tables {
             tasks.push(OwnedTask::spawn(watch_table(node, table, sender.clone())));
         }
-        Self { queue, lags, troubles, open, pausing, _tasks: tasks }
+        Self { queue, lags, troubles, metrics, open, pausing, _tasks: tasks }
     }
 
     /// Waits for input and returns all that is there, up to an epoch's size. Safe to cancel.
@@ -99,6 +102,13 @@ impl Intake {
     /// What the sources wait for.
     pub(super) fn troubles(&self) -> Vec<String> {
         self.troubles.iter().flat_map(Troubles::list).collect()
+    }
+
+    /// What the sources count, by partition.
+    pub(super) fn metrics(&self) -> Vec<(NodeId, Arc<str>, PartitionMetrics)> {
+        let all = self.metrics.iter();
+        all.flat_map(|(node, metrics)| metrics.list().into_iter().map(|(p, m)| (*node, p, m)))
+            .collect()
     }
 
     /// The largest lag of the sources that know theirs, in milliseconds.

@@ -17,7 +17,7 @@ mod drain;
 mod intake;
 mod whole;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -36,7 +36,8 @@ use crate::delta::total_rows;
 use crate::error::{Error, Result};
 use crate::executor::{EpochInput, EpochOutput, Executor};
 use crate::fault::{BadRow, Reason};
-use crate::port::{Flush, Sink, SinkReport, Source, Table};
+use crate::metrics::PartitionMetrics;
+use crate::port::{Flush, Sink, SinkReport, Source, SourceEvent, Table};
 
 /// How often an epoch runs without input, so that idle streams follow the clock.
 const HEARTBEAT: Duration = Duration::from_secs(1);
@@ -103,23 +104,30 @@ pub struct Progress {
     pub lag_ms: Option<i64>,
     /// What the sources wait for; empty when all is well.
     pub troubles: Vec<String>,
+    /// What the sources count: source node, partition, counts.
+    pub partitions: Vec<(NodeId, Arc<str>, PartitionMetrics)>,
     /// Time since the start.
     pub elapsed: Duration,
     /// What each sink has published, by sink node.
     pub sinks: Vec<(NodeId, SinkReport)>,
     /// The first few rows set aside, for the summary.
     pub bad_examples: Vec<BadRow>,
+    /// Bad and late rows, by the stream, pump or sink that had them.
+    pub set_aside: BTreeMap<Arc<str>, (u64, u64)>,
     /// Bytes of memory the operators' state holds.
     pub state_bytes: usize,
 }
 
 impl Progress {
-    fn set_aside(&mut self, bad: Vec<BadRow>) {
+    fn note_bad(&mut self, bad: Vec<BadRow>) {
         for row in bad {
+            let (bad, late) = self.set_aside.entry(Arc::clone(&row.stream)).or_default();
             if row.reason == Reason::Late {
                 self.rows_late += 1;
+                *late += 1;
             } else {
                 self.rows_bad += 1;
+                *bad += 1;
             }
             if self.bad_examples.len() < BAD_EXAMPLES_MAX {
                 self.bad_examples.push(row);
@@ -188,7 +196,7 @@ impl Job {
             };
             let input = match event {
                 Event::Input(collected) => {
-                    loop_.progress.set_aside(collected.bad);
+                    loop_.progress.note_bad(collected.bad);
                     collected.input
                 }
                 Event::Heartbeat => EpochInput::default(),
@@ -230,6 +238,7 @@ impl Loop {
         self.write_whole(false).await?;
         self.progress.lag_ms = intake.lag_ms();
         self.progress.troubles = intake.troubles();
+        self.progress.partitions = intake.metrics();
         self.drain.check().await
     }
 
@@ -258,10 +267,14 @@ impl Loop {
         let now_ms = self.clock.now_ms();
         input.bad.extend(self.drain.take_bad());
         let changes = !(input.events.is_empty() && input.tables.is_empty() && input.bad.is_empty());
+        let begins = input.events.iter().any(|(_, e)| matches!(e, SourceEvent::Moved { .. }));
         let output = self.compute(now_ms, input).await?;
         let progress = &mut self.progress;
         if let Some(checkpoints) = &mut self.checkpoints {
             checkpoints.note(changes || !output.sinks.is_empty());
+            if begins {
+                checkpoints.hurry();
+            }
         }
         progress.epochs = output.epoch;
         progress.rows_in += output.rows_in;
@@ -269,7 +282,7 @@ impl Loop {
             output.sinks.iter().map(|(_, rows)| total_rows(rows) as u64).sum::<u64>();
         progress.watermark_ms = output.watermark_ms.or(progress.watermark_ms);
         progress.elapsed = self.clock.monotonic().saturating_sub(self.started);
-        progress.set_aside(output.bad);
+        progress.note_bad(output.bad);
         self.whole.note(&output.changed);
         self.drain.write(output.epoch, output.sinks).await?;
         self.progress.sinks = self.drain.reports();
@@ -428,7 +441,7 @@ async fn load_tables(
     let mut input = EpochInput::default();
     for (node, table) in tables {
         let (rows, bad) = table.load().await?;
-        progress.set_aside(bad);
+        progress.note_bad(bad);
         input.tables.push((*node, rows));
     }
     Ok(input)

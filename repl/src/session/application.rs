@@ -25,7 +25,7 @@ use super::shown::{Arriving, ShownQueries};
 use super::{Manner, Session};
 use crate::failure::Failure;
 use crate::interrupt::Stop;
-use crate::progress::{REFRESH, StatusLine, set_aside, summary};
+use crate::progress::{REFRESH, StatusLine, TROUBLES_EVERY, TroubleLog, set_aside, summary};
 
 /// Readers of views that may wait for the epoch to end.
 const READS_QUEUE: usize = 8;
@@ -238,6 +238,7 @@ impl Session {
         let draws = self.console.status && queries.is_empty();
         let started = clock.monotonic();
         let mut status = StatusLine::default();
+        let (mut tells, mut troubles_told) = (started + TROUBLES_EVERY, TroubleLog::default());
         let mut shown = Ok(());
         let done = loop {
             let due = queries.wait(clock.monotonic());
@@ -250,6 +251,13 @@ impl Session {
                 }
                 () = clock.sleep(due.unwrap_or_default()), if due.is_some() && shown.is_ok() => {
                     shown = queries.draw(&mut self.console, clock.as_ref());
+                }
+                () = clock.sleep(tells.saturating_sub(clock.monotonic())), if !draws => {
+                    tells = clock.monotonic() + TROUBLES_EVERY;
+                    let troubles = self.progress.borrow().troubles.clone();
+                    if let Some(line) = troubles_told.line(&troubles, clock.monotonic()) {
+                        self.console.note(&line);
+                    }
                 }
                 () = clock.sleep(REFRESH), if draws => {
                     let now = clock.monotonic().saturating_sub(started);
