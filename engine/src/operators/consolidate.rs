@@ -4,13 +4,15 @@
 
 use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
+use arrow::datatypes::SchemaRef;
 use datafusion::common::NullEquality;
 
 use super::row_index::KeyedRows;
 use crate::delta::Delta;
 use crate::error::Result;
 
-/// The most rows of a batch that comes out.
+/// The rows of a batch that comes out: DataFusion's own batch size, which the operators downstream are
+/// tuned for.
 pub(super) const BATCH_ROWS: usize = 8192;
 
 /// The net change that `deltas` of one schema make together.
@@ -59,4 +61,43 @@ fn slices(delta: &Delta) -> Vec<Delta> {
         Delta { batch, weights: delta.weights.as_ref().map(|weights| weights.slice(from, rows)) }
     };
     (0..delta.num_rows()).step_by(BATCH_ROWS).map(of).collect()
+}
+
+/// Small batches on their way out, joined until they have [`BATCH_ROWS`] rows.
+#[derive(Debug)]
+pub(super) struct Joined {
+    schema: SchemaRef,
+    waiting: Vec<RecordBatch>,
+    rows: usize,
+    deltas: Vec<Delta>,
+}
+
+impl Joined {
+    pub(super) fn new(schema: &SchemaRef) -> Self {
+        Self { schema: SchemaRef::clone(schema), waiting: Vec::new(), rows: 0, deltas: Vec::new() }
+    }
+
+    /// Adds rows that are appended.
+    pub(super) fn push(&mut self, batch: RecordBatch) -> Result<()> {
+        self.rows += batch.num_rows();
+        self.waiting.push(batch);
+        if self.rows >= BATCH_ROWS { self.join() } else { Ok(()) }
+    }
+
+    fn join(&mut self) -> Result<()> {
+        if self.rows > 0 {
+            self.deltas.push(Delta::append(match self.waiting.as_slice() {
+                [one] => one.clone(),
+                several => concat_batches(&self.schema, several)?,
+            }));
+        }
+        self.waiting.clear();
+        self.rows = 0;
+        Ok(())
+    }
+
+    pub(super) fn finish(mut self) -> Result<Vec<Delta>> {
+        self.join()?;
+        Ok(self.deltas)
+    }
 }

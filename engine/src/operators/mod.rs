@@ -42,7 +42,9 @@ pub mod window_table;
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
+use arrow::array::{ArrayRef, RecordBatch};
+use arrow::compute::cast;
+use arrow::datatypes::{FieldRef, SchemaRef};
 
 use crate::delta::Delta;
 use crate::error::{Error, Result};
@@ -138,6 +140,16 @@ pub trait Operator: fmt::Debug + Send {
 }
 
 pub(crate) use isolate::row_text;
+
+/// Columns as a batch of `schema`: those of another type are cast.
+fn conformed(columns: Vec<ArrayRef>, schema: &SchemaRef) -> Result<RecordBatch> {
+    let cast_to = |(column, field): (ArrayRef, &FieldRef)| {
+        let same = column.data_type() == field.data_type();
+        if same { Ok(column) } else { cast(&column, field.data_type()) }
+    };
+    let columns = columns.into_iter().zip(schema.fields()).map(cast_to);
+    Ok(RecordBatch::try_new(Arc::clone(schema), columns.collect::<Result<_, _>>()?)?)
+}
 
 /// The `restore` of an operator that keeps nothing.
 fn expect_no_state(state: &[StateBatch]) -> Result<()> {

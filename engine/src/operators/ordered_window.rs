@@ -19,15 +19,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, UInt64Array};
-use arrow::compute::{SortOptions, cast};
+use arrow::compute::SortOptions;
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef, UInt64Type};
 use datafusion::physical_plan::WindowExpr;
 
+use super::consolidate::Joined;
 use super::ordered_rows::{Kept, Key, OrderedRows};
 use super::top_n::{RankFunction, order_text};
-use super::{EpochContext, Input, Operator, Output, StateBatch};
+use super::{EpochContext, Input, Operator, Output, StateBatch, conformed};
 use crate::dataflow::{Distribution, Explanation, OperatorSpec};
-use crate::delta::Delta;
 use crate::error::{Error, Result};
 use crate::monotonic::to_numbers;
 use crate::watermark::{Watermark, Watermarks};
@@ -338,17 +338,14 @@ impl OrderedWindow {
         let batch = rows.batch.slice(0, known);
         let mut columns: Vec<ArrayRef> =
             batch.columns().iter().map(|column| column.slice(from, to - from)).collect();
-        let fields = self.spec.schema.fields().iter().skip(columns.len());
-        for (function, field) in self.spec.functions.iter().zip(fields) {
+        for function in &self.spec.functions {
             let results = match function {
                 OrderedFunction::Framed(window) => window.evaluate(&batch)?,
                 OrderedFunction::Counted(rank) => counted(&rows.keys[..known], state, *rank),
             };
-            let results = results.slice(from, to - from);
-            let same = results.data_type() == field.data_type();
-            columns.push(if same { results } else { cast(&results, field.data_type())? });
+            columns.push(results.slice(from, to - from));
         }
-        Ok(RecordBatch::try_new(Arc::clone(&self.spec.schema), columns)?)
+        conformed(columns, &self.spec.schema)
     }
 
     fn note(&mut self, partition: &Key) {
@@ -407,17 +404,17 @@ impl Operator for OrderedWindow {
             self.schedule(&partition, width);
         }
         let watermark = input.watermarks.get(self.spec.time()).unwrap_or(Watermark::Unknown);
-        let mut deltas = Vec::new();
+        let mut output = Joined::new(&self.spec.schema);
         for partition in self.due_before(watermark)? {
-            let (output, state, forget) = self.release(&partition, watermark)?;
-            deltas.extend(output.map(Delta::append));
+            let (rows, state, forget) = self.release(&partition, watermark)?;
+            rows.map_or(Ok(()), |rows| output.push(rows))?;
             forget.into_iter().for_each(|key| self.rows.remove(key));
             self.keep(&partition, state);
             if self.partitions.contains_key(&partition) {
                 self.schedule(&partition, width);
             }
         }
-        Ok(joined(&self.spec.schema, deltas)?.into())
+        Ok(output.finish()?.into())
     }
 
     fn snapshot(&mut self) -> Result<Vec<StateBatch>> {
@@ -499,13 +496,4 @@ impl Operator for OrderedWindow {
         };
         self.rows.memory_bytes() + self.partitions.iter().map(of).sum::<usize>()
     }
-}
-
-/// Many small batches as one.
-fn joined(schema: &SchemaRef, deltas: Vec<Delta>) -> Result<Vec<Delta>> {
-    if deltas.len() < 2 {
-        return Ok(deltas);
-    }
-    let batches = deltas.iter().map(|delta| &delta.batch);
-    Ok(vec![Delta::append(arrow::compute::concat_batches(schema, batches)?)])
 }

@@ -18,7 +18,6 @@
 //! Invariant: a window comes out in the step in which the watermark passes its end, never before and
 //! never twice; a pane is gone when the last window it is in has come out.
 
-mod pane;
 #[cfg(test)]
 mod tests;
 mod tree;
@@ -26,29 +25,25 @@ mod tree;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::{
-    Array, ArrayRef, AsArray, Int64Array, RecordBatch, RecordBatchOptions,
-    TimestampMillisecondArray, UInt32Array,
-};
-use arrow::compute::{cast, concat_batches, take_arrays};
-use arrow::datatypes::{FieldRef, Int64Type, SchemaRef, TimestampMillisecondType};
+use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, TimestampMillisecondArray};
+use arrow::datatypes::{SchemaRef, TimestampMillisecondType};
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::aggregate::AggregateFunctionExpr;
 
-use self::pane::Pane;
 use self::tree::Tree;
+use super::consolidate::Joined;
 use super::window_aggregate::groups::{GroupLayout, Groups, Rows};
-use super::window_aggregate::split::{Split, WindowKey, WindowTime, split_by_time};
+use super::window_aggregate::partials::Partials;
+use super::window_aggregate::split::{
+    Split, WindowKey, WindowTime, restored_rows, saved_rows, split_by_time,
+};
 use super::window_table::{described, first_open};
-use super::{EpochContext, Input, Operator, Output, StateBatch};
+use super::{EpochContext, Input, Operator, Output, StateBatch, conformed};
 use crate::dataflow::{Distribution, Explanation, OperatorSpec, StateShare};
 use crate::delta::Delta;
 use crate::error::{Error, Result};
 use crate::event_window::Overlapping;
 use crate::watermark::{Watermark, Watermarks};
-
-/// Output batches are joined until they hold this many rows: DataFusion's own batch size.
-const OUTPUT_ROWS: usize = 8192;
 
 const GROUPS: &str = "groups";
 const FREED: &str = "freed";
@@ -155,7 +150,7 @@ struct PaneAggregate {
     spec: PaneAggregateSpec,
     layout: Arc<GroupLayout>,
     /// By number: how many panes after the offset they begin.
-    panes: BTreeMap<i64, Pane>,
+    panes: BTreeMap<i64, Partials>,
     tree: Tree,
     /// Panes in earlier snapshots that are gone since.
     freed: Vec<i64>,
@@ -198,16 +193,8 @@ impl PaneAggregate {
         if batch.num_rows() == 0 {
             return Ok(());
         }
-        let mut filters = Vec::with_capacity(self.spec.filters.len());
-        for filter in &self.spec.filters {
-            let evaluate = |filter: &Arc<dyn PhysicalExpr>| -> Result<ArrayRef> {
-                Ok(filter.evaluate(batch)?.into_array(batch.num_rows())?)
-            };
-            let filter = filter.as_ref().map(evaluate).transpose()?;
-            filters.push(filter.map(|filter| filter.as_boolean().clone()));
-        }
         let keys = self.spec.keys.iter().map(|key| Arc::clone(batch.column(*key))).collect();
-        let rows = Rows { keys, arguments: self.layout.arguments(batch)?, filters };
+        let rows = self.layout.rows(batch, keys, &self.spec.filters)?;
         match split_by_time(&[self.panes(batch)?]) {
             Split::One(pane) => self.add(&pane, &rows, batch.num_rows()),
             Split::Many { order, windows } => {
@@ -230,9 +217,7 @@ impl PaneAggregate {
     /// panes that are in no other.
     fn close(&mut self, watermark: Watermark) -> Result<Vec<Delta>> {
         let windows = self.spec.windows;
-        let mut deltas = Vec::new();
-        let mut waiting: Vec<RecordBatch> = Vec::new();
-        let mut rows = 0;
+        let mut output = Joined::new(&self.spec.schema);
         while let Some((&first, _)) = self.panes.first_key_value() {
             let begins = self.time_of(first);
             let after = self.emitted.and_then(|emitted| windows.next(emitted));
@@ -244,20 +229,10 @@ impl PaneAggregate {
             if windows.end(window) > watermark.bound() {
                 break;
             }
-            let batch = self.window(window)?;
+            output.push(self.window(window)?)?;
             self.emitted = Some(window);
-            rows += batch.num_rows();
-            waiting.push(batch);
-            if rows >= OUTPUT_ROWS {
-                deltas.push(Delta::append(concat_batches(&self.spec.schema, &waiting)?));
-                waiting.clear();
-                rows = 0;
-            }
         }
-        if rows > 0 {
-            deltas.push(Delta::append(concat_batches(&self.spec.schema, &waiting)?));
-        }
-        Ok(deltas)
+        output.finish()
     }
 
     fn free(&mut self, pane: i64) {
@@ -280,39 +255,8 @@ impl PaneAggregate {
         let mut columns: Vec<ArrayRef> = Vec::with_capacity(1 + computed.len());
         columns.push(Arc::new(TimestampMillisecondArray::from(vec![window; count])));
         columns.extend(computed);
-        let cast_to = |(column, field): (&ArrayRef, &FieldRef)| {
-            if column.data_type() == field.data_type() {
-                return Ok(Arc::clone(column));
-            }
-            cast(column, field.data_type())
-        };
-        let fields = self.spec.schema.fields();
-        let columns = columns.iter().zip(fields).map(cast_to).collect::<Result<_, _>>()?;
-        Ok(RecordBatch::try_new(Arc::clone(&self.spec.schema), columns)?)
+        conformed(columns, &self.spec.schema)
     }
-
-    /// Adds the partial states of a snapshot; its rows may be of several panes.
-    fn restore_groups(&mut self, panes: &Int64Array, rows: &RecordBatch) -> Result<()> {
-        let all: Vec<usize> = (1..rows.num_columns()).collect();
-        let states = rows.project(&all)?;
-        let (states, ranges) = match split_by_time(std::slice::from_ref(panes)) {
-            Split::One(pane) => (states, vec![(pane, 0..rows.num_rows())]),
-            Split::Many { order, windows } => (reordered(&states, &order)?, windows),
-        };
-        for (pane, range) in ranges {
-            if let Some(WindowTime::At(number)) = pane.0.first() {
-                let states = states.slice(range.start, range.len());
-                self.panes.entry(*number).or_default().restore(&self.layout, states)?;
-            }
-        }
-        Ok(())
-    }
-}
-
-fn reordered(states: &RecordBatch, order: &UInt32Array) -> Result<RecordBatch> {
-    let columns = take_arrays(states.columns(), order, None)?;
-    let options = RecordBatchOptions::new().with_row_count(Some(order.len()));
-    Ok(RecordBatch::try_new_with_options(states.schema(), columns, &options)?)
 }
 
 impl Operator for PaneAggregate {
@@ -344,38 +288,38 @@ impl Operator for PaneAggregate {
         }
         for (number, pane) in &mut self.panes {
             for part in pane.unsaved(&self.layout)? {
-                let rows = pane::numbered(*number, &part)?;
-                state.push(StateBatch { part: GROUPS, rows });
+                let pane = WindowKey(vec![WindowTime::At(*number)]);
+                state.push(StateBatch { part: GROUPS, rows: saved_rows(&pane, &part)? });
             }
         }
         Ok(state)
     }
 
+    fn forget_snapshots(&mut self) -> bool {
+        self.freed.clear();
+        self.emitted_saved = None;
+        self.panes.values_mut().for_each(Partials::forget_snapshots);
+        true
+    }
+
     fn restore(&mut self, state: Vec<StateBatch>) -> Result<()> {
         for StateBatch { part, rows } in state {
-            let not_ours = || Error::bug("not the state of an aggregate by panes");
-            let numbers = rows.columns().first().ok_or_else(not_ours)?;
-            let numbers = numbers.as_primitive_opt::<Int64Type>().ok_or_else(not_ours)?.clone();
-            if rows.num_rows() == 0 {
-                continue;
-            }
-            match part {
-                FREED => numbers.iter().flatten().for_each(|pane| {
-                    self.panes.remove(&pane);
-                }),
-                EMITTED => {
-                    self.emitted = self.emitted.max(numbers.iter().flatten().max());
-                    self.emitted_saved = self.emitted;
+            for (key, rows) in restored_rows(1, &rows)? {
+                let Some(number) = key.0.first().and_then(|time| time.number()) else { continue };
+                match part {
+                    FREED => drop(self.panes.remove(&number)),
+                    EMITTED => self.emitted = self.emitted.max(Some(number)),
+                    GROUPS => self.panes.entry(number).or_default().restore(&self.layout, rows)?,
+                    _ => return Err(Error::bug("not the state of an aggregate by panes")),
                 }
-                GROUPS => self.restore_groups(&numbers, &rows)?,
-                _ => return Err(not_ours()),
             }
         }
+        self.emitted_saved = self.emitted;
         Ok(())
     }
 
     fn memory_bytes(&self) -> usize {
-        let panes: usize = self.panes.values().map(Pane::memory_bytes).sum();
+        let panes: usize = self.panes.values().map(Partials::memory_bytes).sum();
         panes
             + self.tree.memory_bytes()
             + self.indices.capacity() * size_of::<usize>()

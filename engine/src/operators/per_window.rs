@@ -18,11 +18,13 @@ mod tests;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, UInt32Array};
+use arrow::array::{AsArray, RecordBatch, UInt32Array};
 use arrow::compute::{take, take_record_batch};
 use arrow::datatypes::{Int64Type, SchemaRef};
 
-use super::window_aggregate::split::{Split, WindowKey, split_by_time};
+use super::window_aggregate::split::{
+    WindowKey, restored_rows, rows_by_time, saved_rows, saved_windows,
+};
 use super::{EpochContext, Input, Operator, Output, StateBatch};
 use crate::dataflow::{Distribution, Explanation, OperatorSpec, StateShare};
 use crate::delta::Delta;
@@ -198,14 +200,8 @@ impl PerWindow {
         let mut add = |window: WindowKey, batch: RecordBatch| {
             arrived.entry(window).or_insert_with(|| vec![Vec::new(); inputs])[number].push(batch);
         };
-        match split_by_time(&times) {
-            Split::One(window) => add(window, batch.clone()),
-            Split::Many { order, windows } => {
-                let rows = take_record_batch(batch, &order)?;
-                for (window, range) in windows {
-                    add(window, rows.slice(range.start, range.len()));
-                }
-            }
+        for (window, rows) in rows_by_time(batch, &times)? {
+            add(window, rows);
         }
         Ok(())
     }
@@ -307,7 +303,7 @@ impl Operator for PerWindow {
         if !self.closed.is_empty() {
             let closed = std::mem::take(&mut self.closed);
             let count = self.spec.times[0].len();
-            let rows = RecordBatch::try_from_iter_with_nullable(times_of(count, &closed))?;
+            let rows = saved_windows(count, &closed)?;
             state.push(StateBatch { part: CLOSED, rows });
         }
         for (key, window) in &mut self.windows {
@@ -323,34 +319,34 @@ impl Operator for PerWindow {
             }
             window.saved |= !parts.is_empty();
             for StateBatch { part, rows } in parts {
-                state.push(StateBatch { part, rows: with_times(key, &rows)? });
+                state.push(StateBatch { part, rows: saved_rows(key, &rows)? });
             }
         }
         Ok(state)
+    }
+
+    fn forget_snapshots(&mut self) -> bool {
+        // All windows have the same operator: the first one tells whether it can.
+        let mut operators = self.windows.values_mut().filter_map(|w| w.operator.as_mut());
+        if !operators.all(|operator| operator.forget_snapshots()) {
+            return false;
+        }
+        self.closed.clear();
+        for window in self.windows.values_mut() {
+            window.saved = false;
+            window.saved_rows.fill(0);
+        }
+        true
     }
 
     fn restore(&mut self, state: Vec<StateBatch>) -> Result<()> {
         let mut windows: BTreeMap<WindowKey, Vec<StateBatch>> = BTreeMap::new();
         let count = self.spec.times[0].len();
         for StateBatch { part, rows } in state {
-            if rows.num_rows() == 0 {
-                continue;
-            }
-            let not_ours = || Error::bug("not the state of an operator per window");
-            let times = rows.columns().get(..count).ok_or_else(not_ours)?;
-            let times = times.iter().map(|times| times.as_primitive_opt::<Int64Type>().cloned());
-            let times = times.collect::<Option<Vec<_>>>().ok_or_else(not_ours)?;
-            let (rows, ranges) = match split_by_time(&times) {
-                Split::One(key) => (rows.clone(), vec![(key, 0..rows.num_rows())]),
-                Split::Many { order, windows } => (take_record_batch(&rows, &order)?, windows),
-            };
-            let columns: Vec<usize> = (count..rows.num_columns()).collect();
-            let rows = rows.project(&columns)?;
-            for (key, range) in ranges {
+            for (key, rows) in restored_rows(count, &rows)? {
                 if part == CLOSED {
                     windows.remove(&key);
                 } else {
-                    let rows = rows.slice(range.start, range.len());
                     windows.entry(key).or_default().push(StateBatch { part, rows });
                 }
             }
@@ -400,24 +396,4 @@ fn compact(rows: &RecordBatch) -> Result<RecordBatch> {
     let all = UInt32Array::from_iter_values((0_u32..).take(rows.num_rows()));
     let columns = rows.columns().iter().map(|column| take(column, &all, None));
     Ok(RecordBatch::try_new(rows.schema(), columns.collect::<Result<_, _>>()?)?)
-}
-
-/// The times of windows as columns, to be saved.
-fn times_of(count: usize, keys: &[WindowKey]) -> Vec<(String, ArrayRef, bool)> {
-    let column = |at: usize| {
-        let times = keys.iter().map(|key| key.0.get(at).and_then(|time| time.number()));
-        (format!("time_{at}"), Arc::new(times.collect::<Int64Array>()) as ArrayRef, true)
-    };
-    (0..count).map(column).collect()
-}
-
-/// A piece of a window's state with the window in front.
-fn with_times(key: &WindowKey, rows: &RecordBatch) -> Result<RecordBatch> {
-    let mut columns = times_of(key.0.len(), &vec![key.clone(); rows.num_rows()]);
-    let schema = rows.schema();
-    let own = schema.fields().iter().zip(rows.columns());
-    columns.extend(
-        own.map(|(field, column)| (field.name().clone(), Arc::clone(column), field.is_nullable())),
-    );
-    Ok(RecordBatch::try_from_iter_with_nullable(columns)?)
 }

@@ -31,14 +31,12 @@ use arrow::row::{RowConverter, SortField};
 
 use self::sessions::{Over, Sessions};
 use self::store::Store;
+use super::consolidate::BATCH_ROWS;
 use super::{EpochContext, Input, Operator, Output, StateBatch};
 use crate::dataflow::{Distribution, Explanation, OperatorSpec, StateShare};
 use crate::delta::Delta;
 use crate::error::{Error, Result};
 use crate::watermark::{Watermark, Watermarks};
-
-/// Rows of one output batch: DataFusion's own batch size.
-const OUTPUT_ROWS: usize = 8192;
 
 const ROWS: &str = "rows";
 const PASSED: &str = "passed";
@@ -176,8 +174,8 @@ impl SessionWindow {
             over.iter().flat_map(|o| std::iter::repeat_n(of(o), o.rows.len())).collect()
         };
         let (starts, ends) = (repeated(|over| over.start), repeated(|over| over.end));
-        for from in (0..rows.len()).step_by(OUTPUT_ROWS) {
-            let to = (from + OUTPUT_ROWS).min(rows.len());
+        for from in (0..rows.len()).step_by(BATCH_ROWS) {
+            let to = (from + BATCH_ROWS).min(rows.len());
             let mut columns = self.store.gather(&rows[from..to])?;
             columns.extend(self.spec.columns.iter().map(|column| {
                 let values = match column {
@@ -237,6 +235,12 @@ impl Operator for SessionWindow {
             self.passed_saved = self.passed;
         }
         Ok(state)
+    }
+
+    fn forget_snapshots(&mut self) -> bool {
+        self.store.forget_snapshots();
+        self.passed_saved = Watermark::Unknown;
+        true
     }
 
     fn restore(&mut self, state: Vec<StateBatch>) -> Result<()> {

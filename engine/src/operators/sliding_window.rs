@@ -26,8 +26,8 @@ mod tests;
 
 use std::sync::Arc;
 
-use arrow::array::{Array, AsArray, Int64Array, RecordBatch, UInt32Array};
-use arrow::compute::{cast, take, take_arrays};
+use arrow::array::{AsArray, Int64Array, RecordBatch, UInt32Array};
+use arrow::compute::{take, take_arrays};
 use arrow::datatypes::{Int64Type, SchemaRef};
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::aggregate::AggregateFunctionExpr;
@@ -38,7 +38,7 @@ use self::history::{History, Source};
 use self::kernel::{Kernel, new_kernel};
 use super::partitions::Partitions;
 use super::waiting::InOrder;
-use super::{EpochContext, Input, Operator, Output, StateBatch};
+use super::{EpochContext, Input, Operator, Output, StateBatch, conformed};
 use crate::dataflow::{Distribution, Explanation, OperatorSpec, StateShare};
 use crate::delta::Delta;
 use crate::error::{Error, Result};
@@ -201,16 +201,13 @@ impl SlidingWindow {
             &sources,
         )?;
         let mut columns = batch.columns().to_vec();
-        let fields = self.spec.schema.fields();
-        for (window, field) in self.windows.iter_mut().zip(&fields[columns.len()..]) {
+        for window in &mut self.windows {
             let frames = Frames::new(window.frame, &runs, &self.history);
             let results = window.kernel.run(&frames, &self.history, &sources)?;
-            let results = take(&results, &grouped.place_of, None)?;
-            let same = results.data_type() == field.data_type();
-            columns.push(if same { results } else { cast(&results, field.data_type())? });
+            columns.push(take(&results, &grouped.place_of, None)?);
         }
         self.history.trim(&runs);
-        Ok(RecordBatch::try_new(Arc::clone(&self.spec.schema), columns)?)
+        conformed(columns, &self.spec.schema)
     }
 
     /// Forgets what no later row can look back at.

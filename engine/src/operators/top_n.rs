@@ -21,13 +21,13 @@ use std::cmp::Ordering;
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch, UInt64Array};
-use arrow::compute::{SortOptions, cast};
+use arrow::array::UInt64Array;
+use arrow::compute::SortOptions;
 use arrow::datatypes::SchemaRef;
 
 use self::appended::AppendedTopN;
 use super::ordered_rows::{Encoded, Kept, Key, OrderedRows};
-use super::{EpochContext, Input, Operator, Output, StateBatch};
+use super::{EpochContext, Input, Operator, Output, StateBatch, conformed};
 use crate::dataflow::{Distribution, Explanation, OperatorSpec};
 use crate::delta::Delta;
 use crate::error::{Error, Result};
@@ -278,13 +278,11 @@ impl TopN {
         }
         let batch = self.rows.decode(rows.iter().map(|row| (&row.key, row.kept)))?;
         let mut columns = batch.columns().to_vec();
-        let fields = self.spec.schema.fields().iter().skip(columns.len());
-        for (number, field) in (0..self.spec.ranks.len()).zip(fields) {
-            let ranks: ArrayRef =
-                Arc::new(rows.iter().map(|row| row.ranks[number]).collect::<UInt64Array>());
-            columns.push(cast(&ranks, field.data_type())?);
+        for number in 0..self.spec.ranks.len() {
+            let ranks = rows.iter().map(|row| row.ranks[number]);
+            columns.push(Arc::new(ranks.collect::<UInt64Array>()));
         }
-        let batch = RecordBatch::try_new(Arc::clone(&self.spec.schema), columns)?;
+        let batch = conformed(columns, &self.spec.schema)?;
         let weights = weight.map(|weight| vec![weight; rows.len()].into());
         Ok(Some(Delta { batch, weights }))
     }

@@ -12,15 +12,15 @@ mod tests;
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch};
-use arrow::compute::{SortOptions, cast, concat};
+use arrow::array::ArrayRef;
+use arrow::compute::{SortOptions, concat};
 use arrow::datatypes::SchemaRef;
 use datafusion::physical_plan::WindowExpr;
 
 use super::consolidate::consolidated;
 use super::ordered_rows::{Kept, Key, OrderedRows};
 use super::top_n::order_text;
-use super::{EpochContext, Input, Operator, Output, StateBatch};
+use super::{EpochContext, Input, Operator, Output, StateBatch, conformed};
 use crate::dataflow::{Distribution, Explanation, OperatorSpec};
 use crate::delta::Delta;
 use crate::error::{Error, Result};
@@ -134,8 +134,7 @@ impl UpdatingWindow {
         }
         let batch = self.rows.decode(rows.iter().copied())?;
         let mut columns = batch.columns().to_vec();
-        let fields = self.spec.schema.fields().iter().skip(columns.len());
-        for (window, field) in self.spec.windows.iter().zip(fields) {
+        for window in &self.spec.windows {
             let mut parts: Vec<ArrayRef> = Vec::with_capacity(ends.len());
             let mut from = 0;
             for &end in ends.iter().filter(|end| **end > 0) {
@@ -145,11 +144,9 @@ impl UpdatingWindow {
                 from = end;
             }
             let parts: Vec<_> = parts.iter().map(AsRef::as_ref).collect();
-            let results = concat(&parts)?;
-            let same = results.data_type() == field.data_type();
-            columns.push(if same { results } else { cast(&results, field.data_type())? });
+            columns.push(concat(&parts)?);
         }
-        let batch = RecordBatch::try_new(Arc::clone(&self.spec.schema), columns)?;
+        let batch = conformed(columns, &self.spec.schema)?;
         let weights = Some(vec![weight; batch.num_rows()].into());
         Ok(Some(Delta { batch, weights }))
     }

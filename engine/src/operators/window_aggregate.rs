@@ -17,6 +17,7 @@
 //! never twice.
 
 pub(super) mod groups;
+pub(super) mod partials;
 pub(super) mod split;
 #[cfg(test)]
 mod tests;
@@ -24,28 +25,23 @@ mod tests;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, RecordBatchOptions,
-    UInt32Array,
-};
-use arrow::compute::{cast, concat_batches, take, take_arrays};
-use arrow::datatypes::{FieldRef, Int64Type, SchemaRef};
+use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, UInt32Array};
+use arrow::compute::take;
+use arrow::datatypes::{Int64Type, SchemaRef};
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::aggregate::AggregateFunctionExpr;
 use datafusion::physical_expr::expressions::Column;
 
-use self::groups::{GroupLayout, Groups, Rows};
-use self::split::{Split, WindowKey, split_by_time};
-use super::{EpochContext, Input, Operator, Output, StateBatch};
+use self::groups::{GroupLayout, Rows};
+use self::partials::Partials;
+use self::split::{Split, WindowKey, restored_rows, saved_rows, saved_windows, split_by_time};
+use super::consolidate::Joined;
+use super::{EpochContext, Input, Operator, Output, StateBatch, conformed};
 use crate::dataflow::{Distribution, Explanation, OperatorSpec, StateShare};
 use crate::delta::Delta;
 use crate::error::{Error, Result};
 use crate::monotonic::{from_number, to_numbers};
 use crate::watermark::{Watermark, Watermarks};
-
-/// Output batches of closed windows are joined until they hold this many rows: DataFusion's own batch
-/// size, which the operators downstream are tuned for.
-const OUTPUT_ROWS: usize = 8192;
 
 const GROUPS: &str = "groups";
 const CLOSED: &str = "closed";
@@ -167,84 +163,11 @@ impl OperatorSpec for WindowAggregateSpec {
     }
 }
 
-/// The groups of one window.
-#[derive(Debug, Default)]
-struct Window {
-    /// What came since the last snapshot.
-    live: Option<Groups>,
-    /// Partial states of earlier rows: keys and states, oldest first.
-    parts: Vec<RecordBatch>,
-    /// Whether a snapshot holds some of it, and so must hear of its end.
-    saved: bool,
-}
-
-impl Window {
-    fn live(&mut self, layout: &Arc<GroupLayout>) -> Result<&mut Groups> {
-        if self.live.is_none() {
-            self.live = Some(Groups::new(layout)?);
-        }
-        self.live.as_mut().ok_or_else(|| Error::bug("a window lost its groups"))
-    }
-
-    /// Takes what no snapshot holds out of the window, as a partial state.
-    fn unsaved(&mut self, layout: &Arc<GroupLayout>) -> Result<Option<RecordBatch>> {
-        if self.saved || self.parts.is_empty() {
-            return self.live.take().map(Groups::into_state).transpose();
-        }
-        // Earlier snapshots are forgotten: all of it is to be said again.
-        let mut all = Groups::new(layout)?;
-        for part in self.parts.drain(..) {
-            all.merge(&part)?;
-        }
-        if let Some(live) = self.live.take() {
-            all.merge(&live.into_state()?)?;
-        }
-        all.into_state().map(Some)
-    }
-
-    /// Adds partial states; merges so that each part is at least twice as large as the next. A state
-    /// is thus merged a logarithmic number of times, however many snapshots are taken.
-    fn push_part(&mut self, layout: &Arc<GroupLayout>, part: RecordBatch) -> Result<()> {
-        self.parts.push(part);
-        while let [.., older, newer] = self.parts.as_slice()
-            && older.num_rows() < 2 * newer.num_rows()
-        {
-            let mut merged = Groups::new(layout)?;
-            merged.merge(older)?;
-            merged.merge(newer)?;
-            self.parts.truncate(self.parts.len() - 2);
-            self.parts.push(merged.into_state()?);
-        }
-        Ok(())
-    }
-
-    /// The number of groups, their keys and their results.
-    fn close(self, layout: &Arc<GroupLayout>) -> Result<(usize, Vec<ArrayRef>)> {
-        if self.parts.is_empty() {
-            return self.live.map_or_else(|| Groups::new(layout), Ok)?.into_results();
-        }
-        let mut all = Groups::new(layout)?;
-        for part in &self.parts {
-            all.merge(part)?;
-        }
-        if let Some(live) = self.live {
-            all.merge(&live.into_state()?)?;
-        }
-        all.into_results()
-    }
-
-    fn memory_bytes(&self) -> usize {
-        let live = self.live.as_ref().map_or(0, Groups::memory_bytes);
-        let parts = self.parts.iter().map(RecordBatch::get_array_memory_size);
-        size_of::<Self>() + live + parts.sum::<usize>()
-    }
-}
-
 #[derive(Debug)]
 struct WindowAggregate {
     spec: WindowAggregateSpec,
     layout: Arc<GroupLayout>,
-    windows: BTreeMap<WindowKey, Window>,
+    windows: BTreeMap<WindowKey, Partials>,
     /// Windows in earlier snapshots that have closed since.
     closed: Vec<WindowKey>,
     /// Reused between batches: the group of each row.
@@ -268,12 +191,7 @@ impl WindowAggregate {
                 None => keys.push(values),
             }
         }
-        let mut filters: Vec<Option<BooleanArray>> = Vec::with_capacity(self.spec.filters.len());
-        for filter in &self.spec.filters {
-            let filter = filter.as_ref().map(&evaluate).transpose()?;
-            filters.push(filter.map(|filter| filter.as_boolean().clone()));
-        }
-        let rows = Rows { keys, arguments: self.layout.arguments(batch)?, filters };
+        let rows = self.layout.rows(batch, keys, &self.spec.filters)?;
         match split_by_time(&times) {
             Split::One(window) => self.add(window, &rows, batch.num_rows()),
             Split::Many { order, windows } => {
@@ -291,7 +209,7 @@ impl WindowAggregate {
     }
 
     /// Takes out the windows that the watermark has passed, in the order of time.
-    fn passed(&mut self, bounds: &[Watermark]) -> Vec<(WindowKey, Window)> {
+    fn passed(&mut self, bounds: &[Watermark]) -> Vec<(WindowKey, Partials)> {
         if bounds.len() > 1 {
             return self.windows.extract_if(.., |key, _| key.is_below(bounds)).collect();
         }
@@ -306,27 +224,15 @@ impl WindowAggregate {
 
     /// Closes what the watermark has passed.
     fn close(&mut self, bounds: &[Watermark]) -> Result<Vec<Delta>> {
-        let mut deltas = Vec::new();
-        let mut waiting: Vec<RecordBatch> = Vec::new();
-        let mut rows = 0;
+        let mut output = Joined::new(&self.spec.schema);
         for (key, window) in self.passed(bounds) {
-            if window.saved {
+            if window.is_saved() {
                 self.closed.push(key.clone());
             }
             let (groups, columns) = window.close(&self.layout)?;
-            let batch = self.output(&key, groups, columns)?;
-            rows += groups;
-            waiting.push(batch);
-            if rows >= OUTPUT_ROWS {
-                deltas.push(Delta::append(concat_batches(&self.spec.schema, &waiting)?));
-                waiting.clear();
-                rows = 0;
-            }
+            output.push(self.output(&key, groups, columns)?)?;
         }
-        if rows > 0 {
-            deltas.push(Delta::append(concat_batches(&self.spec.schema, &waiting)?));
-        }
-        Ok(deltas)
+        output.finish()
     }
 
     /// The other keys and the results of a window as a batch of the output.
@@ -348,15 +254,7 @@ impl WindowAggregate {
                 columns.extend(computed.next());
             }
         }
-        let fields = self.spec.schema.fields();
-        let cast_to = |(column, field): (&ArrayRef, &FieldRef)| {
-            if column.data_type() == field.data_type() {
-                return Ok(Arc::clone(column));
-            }
-            cast(column, field.data_type())
-        };
-        let columns = columns.iter().zip(fields).map(cast_to).collect::<Result<_, _>>()?;
-        Ok(RecordBatch::try_new(Arc::clone(&self.spec.schema), columns)?)
+        conformed(columns, &self.spec.schema)
     }
 }
 
@@ -378,95 +276,40 @@ impl Operator for WindowAggregate {
         let mut state = Vec::new();
         if !self.closed.is_empty() {
             let closed = std::mem::take(&mut self.closed);
-            let times = time_columns(self.spec.time_keys.len(), &closed);
-            state.push(StateBatch { part: CLOSED, rows: RecordBatch::try_from_iter(times)? });
+            let rows = saved_windows(self.spec.time_keys.len(), &closed)?;
+            state.push(StateBatch { part: CLOSED, rows });
         }
         for (key, window) in &mut self.windows {
-            let Some(part) = window.unsaved(&self.layout)? else { continue };
-            let keys = vec![key.clone(); part.num_rows()];
-            let times = time_columns(self.spec.time_keys.len(), &keys);
-            state.push(StateBatch { part: GROUPS, rows: with_times(times, &part)? });
-            window.push_part(&self.layout, part)?;
-            window.saved = true;
+            for part in window.unsaved(&self.layout)? {
+                state.push(StateBatch { part: GROUPS, rows: saved_rows(key, &part)? });
+            }
         }
         Ok(state)
     }
 
     fn forget_snapshots(&mut self) -> bool {
         self.closed.clear();
-        self.windows.values_mut().for_each(|window| window.saved = false);
+        self.windows.values_mut().for_each(Partials::forget_snapshots);
         true
     }
 
     fn restore(&mut self, state: Vec<StateBatch>) -> Result<()> {
         for StateBatch { part, rows } in state {
-            let not_ours = || Error::bug("not the state of a windowed aggregate");
-            let columns = rows.columns().get(..self.spec.time_keys.len()).ok_or_else(not_ours)?;
-            let times = columns.iter().map(|times| times.as_primitive_opt::<Int64Type>().cloned());
-            let times = times.collect::<Option<Vec<_>>>().ok_or_else(not_ours)?;
-            if rows.num_rows() == 0 {
-                continue;
-            }
-            match part {
-                CLOSED => match split_by_time(&times) {
-                    Split::One(key) => drop(self.windows.remove(&key)),
-                    Split::Many { windows, .. } => {
-                        windows.iter().for_each(|(key, _)| drop(self.windows.remove(key)));
-                    }
-                },
-                GROUPS => self.restore_groups(&times, &rows)?,
-                _ => return Err(not_ours()),
+            for (key, rows) in restored_rows(self.spec.time_keys.len(), &rows)? {
+                match part {
+                    CLOSED => drop(self.windows.remove(&key)),
+                    GROUPS => self.windows.entry(key).or_default().restore(&self.layout, rows)?,
+                    _ => return Err(Error::bug("not the state of a windowed aggregate")),
+                }
             }
         }
         Ok(())
     }
 
     fn memory_bytes(&self) -> usize {
-        let windows: usize = self.windows.values().map(Window::memory_bytes).sum();
+        let windows: usize = self.windows.values().map(Partials::memory_bytes).sum();
         windows
             + self.indices.capacity() * size_of::<usize>()
             + self.closed.capacity() * size_of::<WindowKey>()
     }
-}
-
-impl WindowAggregate {
-    /// Adds the partial states of a snapshot. Its rows may be of several windows, since batches may
-    /// have been joined on their way through a checkpoint.
-    fn restore_groups(&mut self, times: &[Int64Array], rows: &RecordBatch) -> Result<()> {
-        let all: Vec<usize> = (times.len()..rows.num_columns()).collect();
-        let states = rows.project(&all)?;
-        let (states, windows) = match split_by_time(times) {
-            Split::One(window) => (states, vec![(window, 0..rows.num_rows())]),
-            Split::Many { order, windows } => {
-                let columns = take_arrays(states.columns(), &order, None)?;
-                let options = RecordBatchOptions::new().with_row_count(Some(order.len()));
-                let schema = states.schema();
-                (RecordBatch::try_new_with_options(schema, columns, &options)?, windows)
-            }
-        };
-        for (time, range) in windows {
-            let window = self.windows.entry(time).or_default();
-            window.saved = true;
-            window.push_part(&self.layout, states.slice(range.start, range.len()))?;
-        }
-        Ok(())
-    }
-}
-
-/// The times of windows as columns, to be saved.
-fn time_columns(count: usize, keys: &[WindowKey]) -> Vec<(String, ArrayRef)> {
-    let column = |at: usize| {
-        let times = keys.iter().map(|key| key.0.get(at).and_then(|time| time.number()));
-        (format!("time_{at}"), Arc::new(times.collect::<Int64Array>()) as ArrayRef)
-    };
-    (0..count).map(column).collect()
-}
-
-/// A window's partial states with its times in front.
-fn with_times(times: Vec<(String, ArrayRef)>, part: &RecordBatch) -> Result<RecordBatch> {
-    let fields = part.schema();
-    let fields = fields.fields().iter().zip(part.columns());
-    let columns = fields.map(|(field, column)| (field.name().clone(), Arc::clone(column), true));
-    let times = times.into_iter().map(|(name, column)| (name, column, true));
-    Ok(RecordBatch::try_from_iter_with_nullable(times.chain(columns))?)
 }

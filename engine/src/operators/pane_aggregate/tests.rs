@@ -1,6 +1,7 @@
 //! Random rows in random epochs, against `GROUP BY` over rows times windows in batch SQL.
 
 use arrow::array::{Float64Array, StringArray};
+use arrow::compute::concat_batches;
 use arrow::datatypes::{DataType, Field, Schema};
 use datafusion::functions_aggregate::{average, count, median, min_max, sum};
 use proptest::prelude::*;

@@ -10,9 +10,9 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 
-use super::pane::Pane;
 use crate::error::Result;
 use crate::operators::window_aggregate::groups::{GroupLayout, Groups};
+use crate::operators::window_aggregate::partials::Partials;
 
 /// A node is worth keeping when it has at most this share of its halves' groups, in percent.
 const WORTH_PERCENT: usize = 75;
@@ -46,7 +46,7 @@ impl Tree {
     /// The partial states that make up the panes of `range`; nothing is added to those any more.
     pub(super) fn cover(
         &mut self,
-        panes: &mut BTreeMap<i64, Pane>,
+        panes: &mut BTreeMap<i64, Partials>,
         range: Range<i64>,
     ) -> Result<Vec<RecordBatch>> {
         let mut states = Vec::new();
@@ -63,7 +63,7 @@ impl Tree {
 
     fn collect(
         &mut self,
-        panes: &mut BTreeMap<i64, Pane>,
+        panes: &mut BTreeMap<i64, Partials>,
         level: u32,
         number: i64,
         states: &mut Vec<RecordBatch>,
@@ -79,7 +79,12 @@ impl Tree {
         Ok(())
     }
 
-    fn node(&mut self, panes: &mut BTreeMap<i64, Pane>, level: u32, number: i64) -> Result<Node> {
+    fn node(
+        &mut self,
+        panes: &mut BTreeMap<i64, Partials>,
+        level: u32,
+        number: i64,
+    ) -> Result<Node> {
         if level == 0 {
             return Ok(match panes.get_mut(&number) {
                 Some(pane) => Node::Merged(pane.state(&self.layout)?),

@@ -1,7 +1,7 @@
 //! Joins per window over random rows in random epochs, against batch SQL on the windows that are over,
 //! or, for what is given as it comes, on all rows so far.
 
-use arrow::array::{Int64Array, TimestampMillisecondArray};
+use arrow::array::{ArrayRef, Int64Array, TimestampMillisecondArray};
 use arrow::datatypes::{DataType, Field, Schema};
 use datafusion::common::JoinType;
 use proptest::prelude::*;

@@ -5,8 +5,8 @@
 
 use std::collections::BTreeMap;
 
-use arrow::array::{Array, ArrayRef, RecordBatch};
-use arrow::compute::interleave;
+use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch};
+use arrow::compute::{filter_record_batch, interleave};
 use arrow::datatypes::SchemaRef;
 
 use super::sessions::Row;
@@ -82,14 +82,23 @@ impl Store {
         (0..self.schema.fields().len()).map(column).collect()
     }
 
-    /// Batches that no snapshot has yet.
+    /// The rows that are needed and that no snapshot has yet.
     pub(super) fn unsaved(&mut self) -> Result<Vec<RecordBatch>> {
         let mut unsaved = Vec::new();
         for stored in self.batches.values_mut().filter(|stored| !stored.saved) {
             stored.saved = true;
-            unsaved.push(stored.batch.clone());
+            unsaved.push(if stored.count == stored.needed.len() {
+                stored.batch.clone()
+            } else {
+                filter_record_batch(&stored.batch, &BooleanArray::from(stored.needed.clone()))?
+            });
         }
         Ok(unsaved)
+    }
+
+    /// Makes the next snapshot hold all rows that are needed.
+    pub(super) fn forget_snapshots(&mut self) {
+        self.batches.values_mut().for_each(|stored| stored.saved = false);
     }
 
     /// Moves what is needed together if most of what is held is not; returns where rows are now.

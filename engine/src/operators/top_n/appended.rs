@@ -23,6 +23,7 @@ use datafusion::physical_plan::aggregates::order::GroupOrdering;
 use super::{Emission, RankFunction, TopNSpec};
 use crate::delta::Delta;
 use crate::error::{Error, Result};
+use crate::operators::consolidate::BATCH_ROWS;
 use crate::operators::ordered_rows::{Key, PLAIN, Section};
 use crate::operators::row_index::compact;
 use crate::operators::segments::{NONE, Segments};
@@ -33,9 +34,6 @@ const GONE: &str = "gone";
 
 /// Rows per partition up to which a chain is walked: longer ones cost more than a sorted tree.
 const LENGTH_MAX: u64 = 64;
-
-/// Rows of an output batch.
-const BATCH_ROWS: usize = 8192;
 
 /// A row is there.
 const ALIVE: u8 = 1;

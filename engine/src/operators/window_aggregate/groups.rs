@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions, UInt32Array};
+use arrow::array::{ArrayRef, AsArray, BooleanArray, RecordBatch, RecordBatchOptions, UInt32Array};
 use arrow::compute::{take, take_arrays};
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use datafusion::logical_expr::{EmitTo, GroupsAccumulator};
@@ -41,17 +41,25 @@ impl GroupLayout {
         Ok(Self { keys: Arc::new(Schema::new(keys)), aggregates, arguments, state_widths })
     }
 
-    /// The arguments of every aggregate.
-    pub(in crate::operators) fn arguments(
+    /// The rows of `batch`, whose keys are known, with the `FILTER` of each aggregate.
+    pub(in crate::operators) fn rows(
         &self,
         batch: &RecordBatch,
-    ) -> Result<Vec<Vec<ArrayRef>>> {
+        keys: Vec<ArrayRef>,
+        filters: &[Option<Arc<dyn PhysicalExpr>>],
+    ) -> Result<Rows> {
         let evaluate = |expr: &Arc<dyn PhysicalExpr>| -> Result<ArrayRef> {
             Ok(expr.evaluate(batch)?.into_array(batch.num_rows())?)
         };
         let of_aggregate =
             |exprs: &Vec<Arc<dyn PhysicalExpr>>| exprs.iter().map(evaluate).collect();
-        self.arguments.iter().map(of_aggregate).collect()
+        let arguments = self.arguments.iter().map(of_aggregate).collect::<Result<_>>()?;
+        let filter = |filter: &Option<Arc<dyn PhysicalExpr>>| -> Result<Option<BooleanArray>> {
+            let filter = filter.as_ref().map(evaluate).transpose()?;
+            Ok(filter.map(|filter| filter.as_boolean().clone()))
+        };
+        let filters = filters.iter().map(filter).collect::<Result<_>>()?;
+        Ok(Rows { keys, arguments, filters })
     }
 
     fn accumulators(&self) -> Result<Vec<Box<dyn GroupsAccumulator>>> {

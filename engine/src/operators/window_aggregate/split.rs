@@ -7,8 +7,11 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use arrow::array::{Array, Int64Array, UInt32Array};
+use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, UInt32Array};
+use arrow::compute::take_record_batch;
+use arrow::datatypes::Int64Type;
 
+use crate::error::{Error, Result};
 use crate::watermark::Watermark;
 
 /// The time key of a window, in the key's own unit. Rows without a time share a window that sorts
@@ -114,6 +117,72 @@ pub(in crate::operators) fn split_by_time(times: &[Int64Array]) -> Split {
         starts[ordinal] += 1;
     }
     Split::Many { order: order.into(), windows }
+}
+
+/// The rows of each window, in the order of time; `times` are theirs. There is at least one row.
+pub(in crate::operators) fn rows_by_time(
+    rows: &RecordBatch,
+    times: &[Int64Array],
+) -> Result<Vec<(WindowKey, RecordBatch)>> {
+    Ok(match split_by_time(times) {
+        Split::One(window) => vec![(window, rows.clone())],
+        Split::Many { order, windows } => {
+            let rows = take_record_batch(rows, &order)?;
+            let rows_of = |range: Range<usize>| rows.slice(range.start, range.len());
+            windows.into_iter().map(|(window, range)| (window, rows_of(range))).collect()
+        }
+    })
+}
+
+/// Windows to be saved, each with `count` times.
+pub(in crate::operators) fn saved_windows(
+    count: usize,
+    windows: &[WindowKey],
+) -> Result<RecordBatch> {
+    Ok(RecordBatch::try_from_iter_with_nullable(time_columns(count, windows))?)
+}
+
+/// Rows of a window to be saved, with the window in front.
+pub(in crate::operators) fn saved_rows(
+    window: &WindowKey,
+    rows: &RecordBatch,
+) -> Result<RecordBatch> {
+    let mut columns = time_columns(window.0.len(), &vec![window.clone(); rows.num_rows()]);
+    let schema = rows.schema();
+    let own = schema.fields().iter().zip(rows.columns());
+    columns
+        .extend(own.map(|(field, column)| (field.name().clone(), ArrayRef::clone(column), true)));
+    Ok(RecordBatch::try_from_iter_with_nullable(columns)?)
+}
+
+/// The inverse of both: the rows behind `count` times, by window. A part may be of several windows, as
+/// batches are joined on their way through a checkpoint.
+pub(in crate::operators) fn restored_rows(
+    count: usize,
+    saved: &RecordBatch,
+) -> Result<Vec<(WindowKey, RecordBatch)>> {
+    if saved.num_rows() == 0 {
+        return Ok(Vec::new());
+    }
+    let not_ours = || Error::bug("not the state of windows");
+    let times = saved.columns().get(..count).ok_or_else(not_ours)?;
+    let times = times.iter().map(|times| times.as_primitive_opt::<Int64Type>().cloned());
+    let times = times.collect::<Option<Vec<_>>>().ok_or_else(not_ours)?;
+    let others: Vec<usize> = (count..saved.num_columns()).collect();
+    let mut rows = rows_by_time(saved, &times)?;
+    for (_, rows) in &mut rows {
+        *rows = rows.project(&others)?;
+    }
+    Ok(rows)
+}
+
+fn time_columns(count: usize, windows: &[WindowKey]) -> Vec<(String, ArrayRef, bool)> {
+    let column = |at: usize| {
+        let times = windows.iter().map(|window| window.0.get(at).and_then(|time| time.number()));
+        let times: ArrayRef = std::sync::Arc::new(times.collect::<Int64Array>());
+        (format!("time_{at}"), times, true)
+    };
+    (0..count).map(column).collect()
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use arrow::array::{
     ArrayRef, BooleanArray, Decimal128Array, Float64Array, Int64Array, RecordBatch, StringArray,
     TimestampMillisecondArray,
 };
+use arrow::compute::concat_batches;
 use arrow::datatypes::{DataType, Field, Schema};
 use datafusion::functions_aggregate::{
     array_agg, average, bit_and_or_xor, count, first_last, median, min_max, regr, stddev, sum,
