@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use millstream_engine::ErrorKind;
 use millstream_engine::dataflow::{Dataflow, NodeId, NodeKind};
 use millstream_engine::definition::RelationDef;
 use millstream_engine::executor::{EpochInput, EpochOutput, Executor, Snapshot, fold};
@@ -126,12 +125,12 @@ impl Pipeline {
     }
 
     /// Takes a snapshot, forgets the executor and goes on with a new one that is restored from all
-    /// snapshots so far: with another number of lanes, if the operators' state can be spread anew, and
-    /// every other time from what the snapshots amount to.
+    /// snapshots so far: with another number of lanes, and every other time from what the snapshots
+    /// amount to.
     ///
     /// # Panics
     ///
-    /// When the state cannot be taken or restored.
+    /// When the state cannot be taken, spread anew or restored.
     pub fn restart(&mut self) {
         self.snapshots.push(self.executor.snapshot().expect("the state can be taken"));
         if self.snapshots.len() > 2 {
@@ -139,19 +138,20 @@ impl Pipeline {
             let folded = fold(&self.dataflow, self.lanes, snapshots);
             self.snapshots = vec![folded.expect("the state can be folded")];
         }
-        let (lanes, other) = (self.lanes, self.lanes % 3 + 1);
-        for lanes in [other, lanes] {
-            let mut executor = start(&self.dataflow, lanes);
-            match executor.restore(self.snapshots.clone()) {
-                Ok(()) => {
-                    (self.executor, self.lanes) = (executor, lanes);
-                    break;
-                }
-                Err(error) if lanes == other && error.kind() == ErrorKind::Settings => {}
-                Err(error) => unreachable!("the state cannot be restored: {error}"),
-            }
-        }
+        self.lanes = self.lanes % 3 + 1;
+        self.executor = start(&self.dataflow, self.lanes);
+        let restored = self.executor.restore(self.snapshots.clone());
+        restored.unwrap_or_else(|error| unreachable!("the state cannot be restored: {error}"));
         self.loaded = false;
+    }
+
+    /// The types of the operators that do the work, as they are specified.
+    pub fn operators(&self) -> Vec<String> {
+        let specs = self.dataflow.iter().filter_map(|(_, node)| match &node.kind {
+            NodeKind::Operator(spec) => Some(format!("{spec:?}")),
+            _ => None,
+        });
+        specs.filter_map(|spec| spec.split_whitespace().next().map(str::to_owned)).collect()
     }
 }
 

@@ -36,8 +36,8 @@ use self::membership::MembershipJoin;
 use self::pairs::Meeting;
 use self::preserved::{Preserved, Yields};
 use super::consolidate::consolidated;
-use super::join_output::JoinOutput;
 pub use super::join_output::Side;
+use super::join_output::{JoinOutput, by_keys, equalities, null_equality};
 use super::row_index::{KeyedRows, RowIndex};
 use super::{EpochContext, Input, Operator, Output, StateBatch};
 use crate::dataflow::{Distribution, Explanation, OperatorSpec, StateShare};
@@ -111,11 +111,7 @@ impl HashJoinSpec {
 
     fn nulls(&self) -> NullEquality {
         // To a null-aware join a NULL is a key as well; what it does is not left to comparing it.
-        if self.null_equals_null || self.null_aware {
-            NullEquality::NullEqualsNull
-        } else {
-            NullEquality::NullEqualsNothing
-        }
+        null_equality(self.null_equals_null || self.null_aware)
     }
 
     fn side(&self, side: Side) -> (&SchemaRef, &Vec<usize>) {
@@ -224,9 +220,8 @@ impl OperatorSpec for HashJoinSpec {
     }
 
     fn explain(&self) -> Explanation {
-        let left = self.left_keys.iter().map(|key| self.left_schema.field(*key).name());
-        let right = self.right_keys.iter().map(|key| self.right_schema.field(*key).name());
-        let keys = left.zip(right).map(|(left, right)| format!("{left} = {right}"));
+        let (left, right) = (&self.left_schema, &self.right_schema);
+        let keys = equalities((left, &self.left_keys), (right, &self.right_keys));
         let mut words = Vec::new();
         if self.null_aware {
             words.push("null-aware".to_owned());
@@ -235,7 +230,7 @@ impl OperatorSpec for HashJoinSpec {
             words.push(kind(self.join_type).to_owned());
         }
         if !self.left_keys.is_empty() {
-            words.push(format!("on=[{}]", keys.collect::<Vec<_>>().join(", ")));
+            words.push(format!("on=[{keys}]"));
         }
         if let Some(residual) = &self.residual {
             words.push(format!("where={residual}"));
@@ -244,11 +239,11 @@ impl OperatorSpec for HashJoinSpec {
     }
 
     fn distribution(&self, input: usize) -> Distribution {
-        if self.null_aware || self.left_keys.is_empty() {
+        if self.null_aware {
             // One NULL, or one row at all, matters to every row.
             return Distribution::Single;
         }
-        Distribution::Hash(if input == 0 { &self.left_keys } else { &self.right_keys }.clone())
+        by_keys(if input == 0 { &self.left_keys } else { &self.right_keys })
     }
 
     fn watermarks(&self, _inputs: &[Watermarks]) -> Watermarks {

@@ -27,12 +27,13 @@ use super::consolidate::BATCH_ROWS;
 use super::hash_join::kind;
 use super::hash_join::pairs::{Meeting, Met};
 use super::hash_join::preserved::Yields;
-use super::join_output::JoinOutput;
 pub use super::join_output::Side;
+use super::join_output::{JoinOutput, equalities, null_equality};
 use super::row_index::{KeyedRows, RowIndex};
+pub use super::timed_rows::TimedSide;
 use super::timed_rows::{Parts, TimedRows};
 use super::{EpochContext, Input, Operator, Output, StateBatch};
-use crate::dataflow::{Distribution, Explanation, OperatorSpec};
+use crate::dataflow::{Distribution, Explanation, OperatorSpec, StateShare};
 use crate::delta::Delta;
 use crate::error::{Error, Result};
 use crate::watermark::{Watermark, Watermarks};
@@ -46,9 +47,9 @@ pub struct IntervalJoinSpec {
     /// What comes out of rows that match and of those that do not.
     pub join_type: JoinType,
     /// The two sides.
-    pub left: IntervalSide,
+    pub left: TimedSide,
     /// The two sides.
-    pub right: IntervalSide,
+    pub right: TimedSide,
     /// Whether NULL keys equal one another, as in `IS NOT DISTINCT FROM`.
     pub null_equals_null: bool,
     /// What must hold of a pair beside the equality of its keys; the bounds on the times follow from
@@ -66,21 +67,8 @@ pub struct IntervalJoinSpec {
     pub schema: SchemaRef,
 }
 
-/// One side of an interval join.
-#[derive(Debug, Clone)]
-pub struct IntervalSide {
-    /// Its columns.
-    pub schema: SchemaRef,
-    /// Its key columns.
-    pub keys: Vec<usize>,
-    /// Its time, a column with a watermark.
-    pub time: usize,
-    /// Other columns that hold the same time.
-    pub same_time: Vec<usize>,
-}
-
 impl IntervalJoinSpec {
-    fn side(&self, side: Side) -> &IntervalSide {
+    fn side(&self, side: Side) -> &TimedSide {
         match side {
             Side::Left => &self.left,
             Side::Right => &self.right,
@@ -88,11 +76,7 @@ impl IntervalJoinSpec {
     }
 
     fn nulls(&self) -> NullEquality {
-        if self.null_equals_null {
-            NullEquality::NullEqualsNull
-        } else {
-            NullEquality::NullEqualsNothing
-        }
+        null_equality(self.null_equals_null)
     }
 
     /// Whether what comes out is pairs (of an outer join, beside rows alone).
@@ -145,7 +129,7 @@ impl IntervalJoinSpec {
             keys: spec.keys.clone(),
             yields: Yields::of(self.join_type, side),
             other: Arc::clone(&self.side(side.other()).schema),
-            rows: TimedRows::new(&spec.schema, spec.keys.clone(), self.nulls(), spec.time, parts),
+            rows: TimedRows::new(spec, self.nulls(), parts),
         }
     }
 }
@@ -156,11 +140,8 @@ impl OperatorSpec for IntervalJoinSpec {
     }
 
     fn explain(&self) -> Explanation {
-        let name = |side: Side, column: usize| self.side(side).schema.field(column).name();
-        let keys = self.left.keys.iter().zip(&self.right.keys);
-        let keys =
-            keys.map(|(l, r)| format!("{} = {}", name(Side::Left, *l), name(Side::Right, *r)));
-        let keys = keys.collect::<Vec<_>>().join(", ");
+        let (left, right) = (&self.left, &self.right);
+        let keys = equalities((&left.schema, &left.keys), (&right.schema, &right.keys));
         let mut words = Vec::new();
         if self.join_type != JoinType::Inner {
             words.push(kind(self.join_type).to_owned());
@@ -170,7 +151,7 @@ impl OperatorSpec for IntervalJoinSpec {
         }
         let end =
             |bound: Option<i64>| bound.map_or("unbounded".to_owned(), |ms| format!("{ms} ms"));
-        let (left, right) = (name(Side::Left, self.left.time), name(Side::Right, self.right.time));
+        let (left, right) = (left.time_name(), right.time_name());
         words.push(format!("{left} - {right} in [{}, {}]", end(self.lowest), end(self.highest)));
         if let Some(residual) = &self.residual {
             words.push(format!("where={residual}"));
@@ -187,21 +168,22 @@ impl OperatorSpec for IntervalJoinSpec {
     }
 
     fn distribution(&self, input: usize) -> Distribution {
-        if self.left.keys.is_empty() {
-            return Distribution::Single;
-        }
-        Distribution::Hash(if input == 0 { &self.left.keys } else { &self.right.keys }.clone())
+        if input == 0 { &self.left } else { &self.right }.distribution()
     }
 
     fn watermarks(&self, inputs: &[Watermarks]) -> Watermarks {
         let mut watermarks = Watermarks::none(self.schema.fields().len());
         for (place, (side, column)) in self.output.iter().enumerate() {
-            let from = self.side(*side);
-            if *column == from.time || from.same_time.contains(column) {
+            if self.side(*side).is_time(*column) {
                 watermarks.0[place] = self.watermark(*side, inputs);
             }
         }
         watermarks
+    }
+
+    fn state_share(&self, part: &str) -> Option<StateShare> {
+        let of_left = LEFT.state_share(part, &self.left.keys);
+        of_left.or_else(|| RIGHT.state_share(part, &self.right.keys))
     }
 
     fn build(&self) -> Result<Box<dyn Operator>> {
@@ -377,6 +359,12 @@ impl Operator for IntervalJoin {
         let mut state = self.left.rows.snapshot()?;
         state.extend(self.right.rows.snapshot()?);
         Ok(state)
+    }
+
+    fn forget_snapshots(&mut self) -> bool {
+        self.left.rows.forget_snapshots();
+        self.right.rows.forget_snapshots();
+        true
     }
 
     fn restore(&mut self, state: Vec<StateBatch>) -> Result<()> {

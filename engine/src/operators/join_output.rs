@@ -9,12 +9,13 @@ use arrow::array::{
 use arrow::compute::take;
 use arrow::datatypes::SchemaRef;
 use arrow::util::bit_util;
-use datafusion::common::JoinSide;
+use datafusion::common::{JoinSide, NullEquality};
 use datafusion::physical_plan::joins::utils::JoinFilter;
 
 use super::EpochContext;
 use super::isolate::isolate;
 use super::row_index::Picked;
+use crate::dataflow::Distribution;
 use crate::delta::Delta;
 use crate::error::{Error, Result};
 use crate::fault::BadRow;
@@ -36,6 +37,25 @@ impl Side {
             Self::Right => Self::Left,
         }
     }
+}
+
+/// How NULL keys compare: equal to one another, as in `IS NOT DISTINCT FROM`, or to nothing.
+pub(super) fn null_equality(equal: bool) -> NullEquality {
+    if equal { NullEquality::NullEqualsNull } else { NullEquality::NullEqualsNothing }
+}
+
+/// The equalities of a join as a text.
+pub(super) fn equalities(left: (&SchemaRef, &[usize]), right: (&SchemaRef, &[usize])) -> String {
+    let names = |(schema, keys): (&SchemaRef, &[usize])| {
+        keys.iter().map(|key| schema.field(*key).name().clone()).collect::<Vec<_>>()
+    };
+    let pairs = names(left).into_iter().zip(names(right));
+    pairs.map(|(left, right)| format!("{left} = {right}")).collect::<Vec<_>>().join(", ")
+}
+
+/// How a join by keys wants a side spread; without keys every row may match every other.
+pub(super) fn by_keys(keys: &[usize]) -> Distribution {
+    if keys.is_empty() { Distribution::Single } else { Distribution::Hash(keys.to_vec()) }
 }
 
 /// How a join makes its output.

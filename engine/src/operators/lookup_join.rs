@@ -18,7 +18,7 @@ use datafusion::common::NullEquality;
 use datafusion::physical_plan::joins::utils::JoinFilter;
 
 pub use super::join_output::Side;
-use super::join_output::{JoinOutput, Rows};
+use super::join_output::{JoinOutput, Rows, equalities, null_equality};
 use super::row_index::{KeyedRows, Pairs, RowIndex};
 use super::{EpochContext, Input, Operator, Output, StateBatch};
 use crate::dataflow::{Distribution, Explanation, OperatorSpec, StateShare};
@@ -91,11 +91,7 @@ pub struct LookupJoinSpec {
 impl LookupJoinSpec {
     fn nulls(&self) -> NullEquality {
         // To a null-aware lookup a NULL is a key as well; what it does is not left to comparing it.
-        if self.null_equals_null || self.kind == LookupKind::NullAwareAnti {
-            NullEquality::NullEqualsNull
-        } else {
-            NullEquality::NullEqualsNothing
-        }
+        null_equality(self.null_equals_null || self.kind == LookupKind::NullAwareAnti)
     }
 }
 
@@ -105,12 +101,10 @@ impl OperatorSpec for LookupJoinSpec {
     }
 
     fn explain(&self) -> Explanation {
-        let stream = self.stream_keys.iter().map(|key| self.stream_schema.field(*key).name());
-        let table = self.table_keys.iter().map(|key| self.table_schema.field(*key).name());
-        let keys = stream.zip(table).map(|(stream, table)| format!("{stream} = {table}"));
+        let (stream, table) = (&self.stream_schema, &self.table_schema);
+        let keys = equalities((stream, &self.stream_keys), (table, &self.table_keys));
         let kind = self.kind.name();
         let residual = self.residual.as_ref().map(|residual| format!(" where={residual}"));
-        let keys = keys.collect::<Vec<_>>().join(", ");
         Explanation {
             detail: format!("{kind} on=[{keys}]{}", residual.unwrap_or_default()),
             keeps: "every row of the table".into(),

@@ -126,6 +126,8 @@ pub(super) enum Fate {
     Snapshot,
     /// A snapshot is taken, and a fresh operator goes on from all snapshots so far.
     Restart,
+    /// The same, and all snapshots so far become one.
+    Fold,
 }
 
 impl<'a> Restarted<'a> {
@@ -141,9 +143,13 @@ impl<'a> Restarted<'a> {
         if fate != Fate::Runs {
             self.snapshots.extend(self.operator.snapshot().unwrap());
         }
-        if fate == Fate::Restart {
+        if matches!(fate, Fate::Restart | Fate::Fold) {
             self.operator = self.spec.build().unwrap();
             self.operator.restore(self.snapshots.clone()).unwrap();
+        }
+        if fate == Fate::Fold {
+            assert!(self.operator.forget_snapshots(), "its snapshots do not fold");
+            self.snapshots = self.operator.snapshot().unwrap();
         }
         output.deltas
     }
@@ -160,5 +166,6 @@ pub(super) fn fates() -> impl proptest::strategy::Strategy<Value = Fate> {
         3 => proptest::strategy::Just(Fate::Runs),
         1 => proptest::strategy::Just(Fate::Snapshot),
         1 => proptest::strategy::Just(Fate::Restart),
+        1 => proptest::strategy::Just(Fate::Fold),
     ]
 }

@@ -24,9 +24,13 @@ use arrow::compute::{SortOptions, cast};
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
 use arrow::row::{RowConverter, Rows, SortField};
 
+use super::StateBatch;
+use crate::dataflow::StateShare;
 use crate::delta::Delta;
 use crate::error::{Error, Result};
 use crate::monotonic::from_number;
+
+const ROWS: &str = "rows";
 
 /// How columns compare that no `ORDER BY` names.
 pub(super) const PLAIN: SortOptions = SortOptions { descending: false, nulls_first: false };
@@ -307,7 +311,7 @@ impl OrderedRows {
     }
 
     /// What changed since the last snapshot, with its weights in the last column.
-    pub(super) fn snapshot(&mut self) -> Result<Vec<RecordBatch>> {
+    pub(super) fn snapshot(&mut self) -> Result<Vec<StateBatch>> {
         let changed = self.unsaved.replace(BTreeMap::new());
         let changed = changed.as_ref().unwrap_or(&self.rows);
         if changed.is_empty() {
@@ -320,7 +324,8 @@ impl OrderedRows {
         let schema = Schema::new(fields.into_iter().chain([weight]).collect::<Vec<_>>());
         let mut columns = batch.columns().to_vec();
         columns.push(Arc::new(weights));
-        Ok(vec![RecordBatch::try_new(Arc::new(schema), columns)?])
+        let rows = RecordBatch::try_new(Arc::new(schema), columns)?;
+        Ok(vec![StateBatch { part: ROWS, rows }])
     }
 
     /// Makes the next snapshot hold all rows.
@@ -328,8 +333,27 @@ impl OrderedRows {
         self.unsaved = None;
     }
 
-    /// Adds what a snapshot holds.
-    pub(super) fn restore(&mut self, rows: &RecordBatch) -> Result<()> {
+    /// Which lanes a part of a snapshot belongs to, where rows have these partitions.
+    pub(super) fn state_share(part: &str, partition_by: &[usize]) -> Option<StateShare> {
+        (part == ROWS).then(|| StateShare::Keys(partition_by.to_vec()))
+    }
+
+    /// Restores all there is in a snapshot.
+    pub(super) fn restore_all(&mut self, state: Vec<StateBatch>) -> Result<()> {
+        for state in state {
+            if self.restore(state)?.is_some() {
+                return Err(Error::bug("not the state of ordered rows"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes a part of a snapshot, or gives it back if it is another's.
+    pub(super) fn restore(&mut self, state: StateBatch) -> Result<Option<StateBatch>> {
+        if state.part != ROWS {
+            return Ok(Some(state));
+        }
+        let rows = state.rows;
         let not_ours = || Error::bug("not the state of ordered rows");
         let (weights, columns) = rows.columns().split_last().ok_or_else(not_ours)?;
         let weights = weights.as_primitive_opt::<Int64Type>().ok_or_else(not_ours)?.clone();
@@ -339,7 +363,7 @@ impl OrderedRows {
         let encoded = self.encode(&Delta { batch, weights: Some(weights) })?;
         self.apply(&encoded)?;
         self.unsaved = Some(BTreeMap::new());
-        Ok(())
+        Ok(None)
     }
 
     pub(super) fn memory_bytes(&self) -> usize {

@@ -27,12 +27,11 @@ use super::consolidate::Joined;
 use super::ordered_rows::{Kept, Key, OrderedRows};
 use super::top_n::{RankFunction, order_text};
 use super::{EpochContext, Input, Operator, Output, StateBatch, conformed};
-use crate::dataflow::{Distribution, Explanation, OperatorSpec};
+use crate::dataflow::{Distribution, Explanation, OperatorSpec, StateShare};
 use crate::error::{Error, Result};
 use crate::monotonic::to_numbers;
 use crate::watermark::{Watermark, Watermarks};
 
-const ROWS: &str = "rows";
 const PARTITIONS: &str = "partitions";
 
 /// How far the frames of some functions reach from a row.
@@ -149,6 +148,21 @@ impl OperatorSpec for OrderedWindowSpec {
             });
         }
         watermarks
+    }
+
+    fn state_share(&self, part: &str) -> Option<StateShare> {
+        if part != PARTITIONS {
+            return OrderedRows::state_share(part, &self.partition_by);
+        }
+        // A column named twice is there once.
+        let mut distinct: Vec<usize> = Vec::new();
+        let place = |column: &usize| {
+            distinct.iter().position(|known| known == column).unwrap_or_else(|| {
+                distinct.push(*column);
+                distinct.len() - 1
+            })
+        };
+        Some(StateShare::Keys(self.partition_by.iter().map(place).collect()))
     }
 
     fn build(&self) -> Result<Box<dyn Operator>> {
@@ -418,9 +432,7 @@ impl Operator for OrderedWindow {
     }
 
     fn snapshot(&mut self) -> Result<Vec<StateBatch>> {
-        let rows = self.rows.snapshot()?;
-        let mut state: Vec<_> =
-            rows.into_iter().map(|rows| StateBatch { part: ROWS, rows }).collect();
+        let mut state = self.rows.snapshot()?;
         let changed = std::mem::take(&mut self.changed);
         let keys: Vec<&Key> = match self.saved {
             true => changed.iter().collect(),
@@ -456,11 +468,8 @@ impl Operator for OrderedWindow {
     }
 
     fn restore(&mut self, state: Vec<StateBatch>) -> Result<()> {
-        for StateBatch { part, rows } in state {
-            if part == ROWS {
-                self.rows.restore(&rows)?;
-                continue;
-            }
+        for state in state {
+            let Some(StateBatch { rows, .. }) = self.rows.restore(state)? else { continue };
             let keys = rows.num_columns().saturating_sub(3);
             let numbers = rows.columns()[keys..].iter();
             let numbers = numbers.map(|column| column.as_primitive_opt::<UInt64Type>());

@@ -94,11 +94,6 @@ impl Segments {
         Ok(number)
     }
 
-    /// How many numbers there are.
-    pub(super) fn numbers(&self) -> usize {
-        self.places.len()
-    }
-
     /// Whether the number has a row.
     pub(super) fn has_row(&self, number: u32) -> bool {
         self.places[number as usize] != NOWHERE

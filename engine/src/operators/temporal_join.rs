@@ -27,11 +27,12 @@ use datafusion::physical_plan::joins::utils::JoinFilter;
 use self::versions::Versions;
 use super::consolidate::BATCH_ROWS;
 pub use super::join_output::Side;
-use super::join_output::{JoinOutput, Rows};
+use super::join_output::{JoinOutput, Rows, equalities, null_equality};
 use super::row_index::{KeyedRows, Pairs};
+pub use super::timed_rows::TimedSide;
 use super::timed_rows::{Parts, TimedRows};
 use super::{EpochContext, Input, Operator, Output, StateBatch};
-use crate::dataflow::{Distribution, Explanation, OperatorSpec};
+use crate::dataflow::{Distribution, Explanation, OperatorSpec, StateShare};
 use crate::delta::Delta;
 use crate::error::{Error, Result};
 use crate::watermark::{Watermark, Watermarks};
@@ -45,9 +46,9 @@ pub struct TemporalJoinSpec {
     /// Whether a row that finds no version comes out with NULLs in its place.
     pub outer: bool,
     /// The stream.
-    pub left: TemporalSide,
+    pub left: TimedSide,
     /// The versions.
-    pub right: TemporalSide,
+    pub right: TimedSide,
     /// Whether NULL keys equal one another, as in `IS NOT DISTINCT FROM`.
     pub null_equals_null: bool,
     /// What must hold of a row and the version it finds.
@@ -58,26 +59,9 @@ pub struct TemporalJoinSpec {
     pub schema: SchemaRef,
 }
 
-/// One side of a temporal join.
-#[derive(Debug, Clone)]
-pub struct TemporalSide {
-    /// Its columns.
-    pub schema: SchemaRef,
-    /// Its key columns.
-    pub keys: Vec<usize>,
-    /// Its time, a column with a watermark.
-    pub time: usize,
-    /// Other columns that hold the same time.
-    pub same_time: Vec<usize>,
-}
-
 impl TemporalJoinSpec {
     fn nulls(&self) -> NullEquality {
-        if self.null_equals_null {
-            NullEquality::NullEqualsNull
-        } else {
-            NullEquality::NullEqualsNothing
-        }
+        null_equality(self.null_equals_null)
     }
 
     /// The watermarks of the times of both inputs.
@@ -93,16 +77,13 @@ impl OperatorSpec for TemporalJoinSpec {
 
     fn explain(&self) -> Explanation {
         let (left, right) = (&self.left, &self.right);
-        let name = |side: &TemporalSide, column: usize| side.schema.field(column).name().clone();
-        let keys = left.keys.iter().zip(&right.keys);
-        let keys = keys.map(|(l, r)| format!("{} = {}", name(left, *l), name(right, *r)));
+        let keys = equalities((&left.schema, &left.keys), (&right.schema, &right.keys));
         let kind = if self.outer { "left" } else { "inner" };
         let residual = self.residual.as_ref().map(|residual| format!(" where={residual}"));
         let detail = format!(
-            "{kind} on=[{}] latest {} as of {}{}",
-            keys.collect::<Vec<_>>().join(", "),
-            name(right, right.time),
-            name(left, left.time),
+            "{kind} on=[{keys}] latest {} as of {}{}",
+            right.time_name(),
+            left.time_name(),
             residual.unwrap_or_default(),
         );
         Explanation {
@@ -116,10 +97,7 @@ impl OperatorSpec for TemporalJoinSpec {
     }
 
     fn distribution(&self, input: usize) -> Distribution {
-        if self.left.keys.is_empty() {
-            return Distribution::Single;
-        }
-        Distribution::Hash(if input == 0 { &self.left.keys } else { &self.right.keys }.clone())
+        if input == 0 { &self.left } else { &self.right }.distribution()
     }
 
     fn watermarks(&self, inputs: &[Watermarks]) -> Watermarks {
@@ -129,12 +107,16 @@ impl OperatorSpec for TemporalJoinSpec {
         // A row that waits comes out later than rows that have come since.
         let bound = left.zip(right).map(|(left, right)| left.min(right));
         for (place, (side, column)) in self.output.iter().enumerate() {
-            let is_time = *column == self.left.time || self.left.same_time.contains(column);
-            if *side == Side::Left && is_time {
+            if *side == Side::Left && self.left.is_time(*column) {
                 watermarks.0[place] = bound;
             }
         }
         watermarks
+    }
+
+    fn state_share(&self, part: &str) -> Option<StateShare> {
+        let waiting = WAITING.state_share(part, &self.left.keys);
+        waiting.or_else(|| Versions::state_share(part, &self.right.keys))
     }
 
     fn build(&self) -> Result<Box<dyn Operator>> {
@@ -144,9 +126,9 @@ impl OperatorSpec for TemporalJoinSpec {
         if self.output.len() != self.schema.fields().len() {
             return Err(Error::bug("the columns of a join do not match its schema"));
         }
-        let (left, nulls) = (&self.left, self.nulls());
+        let nulls = self.nulls();
         Ok(Box::new(TemporalJoin {
-            waiting: TimedRows::new(&left.schema, left.keys.clone(), nulls, left.time, WAITING),
+            waiting: TimedRows::new(&self.left, nulls, WAITING),
             versions: Versions::new(&self.right, nulls)?,
             output: JoinOutput {
                 columns: self.output.clone(),
@@ -255,6 +237,12 @@ impl Operator for TemporalJoin {
         let mut state = self.waiting.snapshot()?;
         state.extend(self.versions.snapshot()?);
         Ok(state)
+    }
+
+    fn forget_snapshots(&mut self) -> bool {
+        self.waiting.forget_snapshots();
+        self.versions.forget_snapshots();
+        true
     }
 
     fn restore(&mut self, state: Vec<StateBatch>) -> Result<()> {

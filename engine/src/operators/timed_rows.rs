@@ -4,18 +4,22 @@
 //! taking out what a watermark has passed costs what it takes out. Space is reclaimed when half of the
 //! rows have been taken out, so a row is copied a bounded number of times on average.
 //!
-//! Rows can be marked as matched; the marks survive restarts, by the number each row got when it came.
+//! Rows can be marked as matched; the marks survive restarts, by the key of a row and the number it got
+//! when it came.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashSet};
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, UInt64Array};
+use arrow::array::{ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, UInt64Array};
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef, UInt64Type};
 use datafusion::common::NullEquality;
 
 use super::StateBatch;
+use super::join_output::by_keys;
 use super::row_index::{KeyedRows, RowIndex};
+use crate::dataflow::{Distribution, StateShare};
+use crate::delta::Delta;
 use crate::error::{Error, Result};
 use crate::monotonic::to_numbers;
 
@@ -24,15 +28,58 @@ const RECLAIM_MIN: usize = 1024;
 
 const NUMBER: &str = "__number";
 
+/// One side of a join by times.
+#[derive(Debug, Clone)]
+pub struct TimedSide {
+    /// Its columns.
+    pub schema: SchemaRef,
+    /// Its key columns.
+    pub keys: Vec<usize>,
+    /// Its time, a column with a watermark.
+    pub time: usize,
+    /// Other columns that hold the same time.
+    pub same_time: Vec<usize>,
+}
+
+impl TimedSide {
+    /// Whether a column holds its time.
+    pub(super) fn is_time(&self, column: usize) -> bool {
+        column == self.time || self.same_time.contains(&column)
+    }
+
+    /// The name of its time.
+    pub(super) fn time_name(&self) -> &str {
+        self.schema.field(self.time).name()
+    }
+
+    /// How it wants its rows spread.
+    pub(super) fn distribution(&self) -> Distribution {
+        by_keys(&self.keys)
+    }
+}
+
 /// The names of the parts of a snapshot.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Parts {
     /// The rows.
     pub(super) rows: &'static str,
-    /// The numbers of rows that were marked since.
+    /// The keys and numbers of rows that were marked since.
     pub(super) matched: &'static str,
     /// The time before which rows have been taken out.
     pub(super) bound: &'static str,
+}
+
+impl Parts {
+    /// Which lanes a part belongs to, where rows have these keys.
+    pub(super) fn state_share(&self, part: &str, keys: &[usize]) -> Option<StateShare> {
+        if part == self.rows {
+            Some(StateShare::Keys(keys.to_vec()))
+        } else if part == self.matched {
+            Some(StateShare::Keys((0..keys.len()).collect()))
+        } else {
+            (part == self.bound).then_some(StateShare::Shared)
+        }
+    }
 }
 
 /// Rows kept until a watermark passes their time.
@@ -40,32 +87,32 @@ pub(super) struct Parts {
 pub(super) struct TimedRows {
     /// The rows by key, each with its number as one more column.
     pub(super) index: RowIndex,
+    keys: Vec<usize>,
+    nulls: NullEquality,
     time: usize,
     schema: SchemaRef,
     parts: Parts,
     waiting: BinaryHeap<Reverse<(i64, u32)>>,
     next_number: u64,
-    /// Marked since the last snapshot.
-    marked: Vec<u64>,
+    /// Marked since the last snapshot; some may be taken out by now.
+    marked: Vec<u32>,
     bound: i64,
     saved_bound: i64,
 }
 
 impl TimedRows {
-    /// None yet, of this schema, by these keys and this column of time.
-    pub(super) fn new(
-        schema: &SchemaRef,
-        keys: Vec<usize>,
-        nulls: NullEquality,
-        time: usize,
-        parts: Parts,
-    ) -> Self {
-        let fields = schema.fields().iter().map(|field| field.as_ref().clone());
+    /// None yet, of this side.
+    pub(super) fn new(side: &TimedSide, nulls: NullEquality, parts: Parts) -> Self {
+        let keys = side.keys.clone();
+        let fields = side.schema.fields().iter().map(|field| field.as_ref().clone());
         let number = Field::new(NUMBER, DataType::UInt64, false);
         let schema = Arc::new(Schema::new(fields.chain([number]).collect::<Vec<_>>()));
         Self {
-            index: RowIndex::new(Arc::clone(&schema), keys, nulls, false).counting_matches(),
-            time,
+            index: RowIndex::new(Arc::clone(&schema), keys.clone(), nulls, false)
+                .counting_matches(),
+            keys,
+            nulls,
+            time: side.time,
             schema,
             parts,
             waiting: BinaryHeap::new(),
@@ -91,9 +138,6 @@ impl TimedRows {
     ) -> Result<()> {
         let numbers = (self.next_number..).take(rows.len()).collect::<UInt64Array>();
         self.next_number += rows.len() as u64;
-        let marked = numbers.values().iter().zip(matched).zip(chosen.values().iter());
-        let marked = marked.filter(|((_, matched), chosen)| **matched > 0 && *chosen);
-        self.marked.extend(marked.map(|((number, _), _)| *number));
         let mut columns = rows.batch.columns().to_vec();
         columns.push(Arc::new(numbers));
         let batch = RecordBatch::try_new(Arc::clone(&self.schema), columns)?;
@@ -104,7 +148,11 @@ impl TimedRows {
         let times = self.times(&rows.batch)?;
         for (row, time) in (first..).zip(times.values()) {
             // The index has refused more rows than there are numbers.
-            self.waiting.push(Reverse((*time, u32::try_from(row).unwrap_or(u32::MAX))));
+            let row = u32::try_from(row).unwrap_or(u32::MAX);
+            self.waiting.push(Reverse((*time, row)));
+            if self.index.matched(row) > 0 {
+                self.marked.push(row);
+            }
         }
         Ok(())
     }
@@ -117,11 +165,7 @@ impl TimedRows {
                 new.push(row);
             }
         }
-        if !new.is_empty() {
-            let rows = self.index.rows_of(&new)?;
-            let numbers = rows.column(rows.num_columns() - 1).as_primitive::<UInt64Type>();
-            self.marked.extend_from_slice(numbers.values());
-        }
+        self.marked.extend_from_slice(&new);
         Ok(new)
     }
 
@@ -149,6 +193,8 @@ impl TimedRows {
         let mut alive = vec![false; self.index.numbers()];
         self.waiting.iter().for_each(|Reverse((_, row))| alive[*row as usize] = true);
         let renumbered = self.index.retain(&alive)?;
+        self.marked.retain(|row| alive[*row as usize]);
+        self.marked.iter_mut().for_each(|row| *row = renumbered[*row as usize]);
         let waiting = std::mem::take(&mut self.waiting).into_vec();
         let waiting = waiting.into_iter();
         self.waiting =
@@ -169,8 +215,10 @@ impl TimedRows {
         let batches = self.index.snapshot()?.into_iter();
         state.extend(batches.map(|batch| StateBatch { part: rows, rows: batch }));
         if !self.marked.is_empty() {
-            let numbers: ArrayRef = Arc::new(UInt64Array::from(std::mem::take(&mut self.marked)));
-            let rows = RecordBatch::try_from_iter([(matched, numbers)])?;
+            let marked = self.index.rows_of(&std::mem::take(&mut self.marked))?;
+            let number = marked.num_columns() - 1;
+            let columns: Vec<usize> = self.keys.iter().copied().chain([number]).collect();
+            let rows = marked.project(&columns)?;
             state.push(StateBatch { part: matched, rows });
         }
         if self.bound != self.saved_bound {
@@ -182,20 +230,35 @@ impl TimedRows {
         Ok(state)
     }
 
+    /// Makes the next snapshot hold all rows.
+    pub(super) fn forget_snapshots(&mut self) {
+        self.index.forget_snapshots();
+        let waiting = self.waiting.iter().map(|Reverse((_, row))| *row);
+        self.marked = waiting.filter(|row| self.index.matched(*row) > 0).collect();
+        self.marked.sort_unstable();
+        self.saved_bound = i64::MIN;
+    }
+
     /// Takes from `state` what is its own and leaves the rest.
     pub(super) fn restore(&mut self, state: Vec<StateBatch>) -> Result<Vec<StateBatch>> {
         let not_ours = || Error::bug("not the state of rows with a time");
-        let mut marked: HashSet<u64> = HashSet::new();
+        // Another lane may have given other rows the same numbers, but not rows of these keys.
+        let mut marked: HashSet<(u64, u64)> = HashSet::new();
         let mut others = Vec::new();
         for StateBatch { part, rows } in state {
             if part == self.parts.rows {
                 self.index.restore(&rows)?;
             } else if part == self.parts.matched {
-                let numbers = rows.column(0).as_primitive_opt::<UInt64Type>();
-                marked.extend(numbers.ok_or_else(not_ours)?.values());
+                let numbers =
+                    rows.columns().last().and_then(|c| c.as_primitive_opt::<UInt64Type>());
+                let numbers = numbers.ok_or_else(not_ours)?.clone();
+                let keys: Vec<usize> = (0..rows.num_columns() - 1).collect();
+                let rows = KeyedRows::new(Delta::append(rows), &keys, self.nulls)?;
+                marked.extend(rows.hashes().iter().copied().zip(numbers.values().iter().copied()));
             } else if part == self.parts.bound {
-                let bound = rows.column(0).as_primitive_opt::<Int64Type>();
-                self.bound = bound.filter(|b| !b.is_empty()).ok_or_else(not_ours)?.value(0);
+                let bounds = rows.column(0).as_primitive_opt::<Int64Type>();
+                let bound = bounds.and_then(|bounds| bounds.iter().flatten().max());
+                self.bound = self.bound.max(bound.ok_or_else(not_ours)?);
                 self.saved_bound = self.bound;
             } else {
                 others.push(StateBatch { part, rows });
@@ -208,9 +271,10 @@ impl TimedRows {
             let numbers = rows.batch.column(rows.batch.num_columns() - 1);
             let numbers = numbers.as_primitive_opt::<UInt64Type>().ok_or_else(not_ours)?;
             let times = times(rows.batch.column(self.time))?;
-            for ((row, number), time) in (first..).zip(numbers.values()).zip(times.values()) {
+            let known = rows.hashes().iter().zip(numbers.values());
+            for ((row, (hash, number)), time) in (first..).zip(known).zip(times.values()) {
                 self.next_number = self.next_number.max(number + 1);
-                matched.push(i64::from(marked.contains(number)));
+                matched.push(i64::from(marked.contains(&(*hash, *number))));
                 if *time >= self.bound {
                     waiting.push(Reverse((*time, row)));
                 }
@@ -226,7 +290,7 @@ impl TimedRows {
     pub(super) fn memory_bytes(&self) -> usize {
         self.index.memory_bytes()
             + self.waiting.capacity() * size_of::<(i64, u32)>()
-            + self.marked.capacity() * size_of::<u64>()
+            + self.marked.capacity() * size_of::<u32>()
     }
 }
 

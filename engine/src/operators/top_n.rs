@@ -28,12 +28,10 @@ use arrow::datatypes::SchemaRef;
 use self::appended::AppendedTopN;
 use super::ordered_rows::{Encoded, Kept, Key, OrderedRows};
 use super::{EpochContext, Input, Operator, Output, StateBatch, conformed};
-use crate::dataflow::{Distribution, Explanation, OperatorSpec};
+use crate::dataflow::{Distribution, Explanation, OperatorSpec, StateShare};
 use crate::delta::Delta;
 use crate::error::{Error, Result};
 use crate::watermark::{Watermark, Watermarks};
-
-const ROWS: &str = "rows";
 
 /// How the rows of a partition are counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -169,6 +167,10 @@ impl OperatorSpec for TopNSpec {
             watermarks.0[column] = inputs.first().and_then(|input| input.get(column));
         }
         watermarks
+    }
+
+    fn state_share(&self, part: &str) -> Option<StateShare> {
+        OrderedRows::state_share(part, &self.partition_by)
     }
 
     fn build(&self) -> Result<Box<dyn Operator>> {
@@ -361,8 +363,7 @@ impl Operator for TopN {
     }
 
     fn snapshot(&mut self) -> Result<Vec<StateBatch>> {
-        let rows = self.rows.snapshot()?;
-        Ok(rows.into_iter().map(|rows| StateBatch { part: ROWS, rows }).collect())
+        self.rows.snapshot()
     }
 
     fn forget_snapshots(&mut self) -> bool {
@@ -371,13 +372,7 @@ impl Operator for TopN {
     }
 
     fn restore(&mut self, state: Vec<StateBatch>) -> Result<()> {
-        for StateBatch { part, rows } in state {
-            if part != ROWS {
-                return Err(Error::bug("not the state of first rows"));
-            }
-            self.rows.restore(&rows)?;
-        }
-        Ok(())
+        self.rows.restore_all(state)
     }
 
     fn memory_bytes(&self) -> usize {

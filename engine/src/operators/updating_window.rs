@@ -21,12 +21,10 @@ use super::consolidate::consolidated;
 use super::ordered_rows::{Kept, Key, OrderedRows};
 use super::top_n::order_text;
 use super::{EpochContext, Input, Operator, Output, StateBatch, conformed};
-use crate::dataflow::{Distribution, Explanation, OperatorSpec};
+use crate::dataflow::{Distribution, Explanation, OperatorSpec, StateShare};
 use crate::delta::Delta;
 use crate::error::{Error, Result};
 use crate::watermark::Watermarks;
-
-const ROWS: &str = "rows";
 
 /// Rows evaluated before their results are handed on.
 const CHUNK_ROWS: usize = 32_768;
@@ -81,6 +79,10 @@ impl OperatorSpec for UpdatingWindowSpec {
     fn watermarks(&self, _inputs: &[Watermarks]) -> Watermarks {
         // A row of any age may change.
         Watermarks::none(self.schema.fields().len())
+    }
+
+    fn state_share(&self, part: &str) -> Option<StateShare> {
+        OrderedRows::state_share(part, &self.partition_by)
     }
 
     fn build(&self) -> Result<Box<dyn Operator>> {
@@ -166,8 +168,7 @@ impl Operator for UpdatingWindow {
     }
 
     fn snapshot(&mut self) -> Result<Vec<StateBatch>> {
-        let rows = self.rows.snapshot()?;
-        Ok(rows.into_iter().map(|rows| StateBatch { part: ROWS, rows }).collect())
+        self.rows.snapshot()
     }
 
     fn forget_snapshots(&mut self) -> bool {
@@ -176,13 +177,7 @@ impl Operator for UpdatingWindow {
     }
 
     fn restore(&mut self, state: Vec<StateBatch>) -> Result<()> {
-        for StateBatch { part, rows } in state {
-            if part != ROWS {
-                return Err(Error::bug("not the state of a window"));
-            }
-            self.rows.restore(&rows)?;
-        }
-        Ok(())
+        self.rows.restore_all(state)
     }
 
     fn memory_bytes(&self) -> usize {

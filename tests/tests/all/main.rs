@@ -11,6 +11,7 @@ mod combining;
 mod cost;
 mod end_to_end;
 mod generated;
+mod lanes;
 mod law;
 mod nexmark;
 mod oracle;

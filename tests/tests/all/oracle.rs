@@ -27,7 +27,7 @@ const SEEDS: u64 = 25;
 /// How far behind the newest row of its partition a row may come, in milliseconds.
 const DELAY_MS: i64 = 5_000;
 
-const DECLARATIONS: &str = "
+pub(crate) const DECLARATIONS: &str = "
 CREATE STREAM s (t TIMESTAMP, k INTEGER, v DOUBLE, WATERMARK FOR t AS t - INTERVAL '5' SECOND);
 CREATE STREAM r (t TIMESTAMP, k INTEGER, v DOUBLE, WATERMARK FOR t AS t - INTERVAL '5' SECOND);
 CREATE TABLE d (k INTEGER, name VARCHAR(8)) WITH (connector = 'file', path = 'd.csv');
@@ -189,17 +189,22 @@ fn oracle(query: &str, streams: &[(&str, &Partitions)]) -> BTreeMap<String, i64>
     })
 }
 
-fn seeds() -> Vec<u64> {
+fn seeds(count: u64) -> Vec<u64> {
     match std::env::var("MILLSTREAM_SEED") {
         Ok(seed) => vec![seed.parse().expect("MILLSTREAM_SEED is a number")],
-        Err(_) => (0..SEEDS).collect(),
+        Err(_) => (0..count).collect(),
     }
 }
 
 /// Runs both queries on the same random input, for many seeds.
 pub(crate) fn check(stream_query: &str, batch_query: &str) {
+    check_seeds(stream_query, batch_query, SEEDS);
+}
+
+/// The same for this many seeds.
+pub(crate) fn check_seeds(stream_query: &str, batch_query: &str, count: u64) {
     let mut rows = 0;
-    for seed in seeds() {
+    for seed in seeds(count) {
         let mut rng = StdRng::seed_from_u64(seed);
         let mut taken = HashSet::new();
         let (s, r) = (random_stream(&mut rng, &mut taken), random_stream(&mut rng, &mut taken));
@@ -214,7 +219,7 @@ pub(crate) fn check(stream_query: &str, batch_query: &str) {
             |rows: &[(&String, &i64)]| format!("{:?}", rows.iter().take(5).collect::<Vec<_>>());
         assert!(
             missing.is_empty() && extra.is_empty(),
-            "MILLSTREAM_SEED={seed}: {} rows missing: {}\n{} rows too many: {}",
+            "MILLSTREAM_SEED={seed}: {stream_query}\n{} rows missing: {}\n{} rows too many: {}",
             missing.len(),
             first(&missing),
             extra.len(),

@@ -77,7 +77,7 @@ enum Keys {
 }
 
 fn spec(join_type: JoinType, by: Keys) -> IntervalJoinSpec {
-    let side = || IntervalSide {
+    let side = || TimedSide {
         schema: schema(),
         keys: if by == Keys::None { vec![] } else { vec![0] },
         time: 1,
@@ -259,7 +259,7 @@ fn the_watermarks_free_both_sides() {
 #[test]
 fn the_output_has_the_watermark_of_what_can_still_match() {
     let inner = IntervalJoinSpec {
-        left: IntervalSide { same_time: vec![2], ..spec(JoinType::Inner, Keys::One).left },
+        left: TimedSide { same_time: vec![2], ..spec(JoinType::Inner, Keys::One).left },
         ..spec(JoinType::Inner, Keys::One)
     };
     let side = |at| Watermarks(vec![None, Some(Watermark::At(at)), None]);

@@ -54,6 +54,11 @@ impl KeyedRows {
         Ok(Self { batch, weights, hashes, unmatched, matched: None })
     }
 
+    /// The hash of each row's key; not of a value that is kept between runs.
+    pub(in crate::operators) fn hashes(&self) -> &[u64] {
+        &self.hashes
+    }
+
     /// Without the rows that match nothing.
     pub(in crate::operators) fn matchable(self) -> Result<Self> {
         Ok(self.only_matchable()?.unwrap_or(self))

@@ -32,7 +32,7 @@ fn batch(rows: &[Row]) -> RecordBatch {
 }
 
 fn spec(outer: bool) -> TemporalJoinSpec {
-    let side = || TemporalSide { schema: schema(), keys: vec![0], time: 1, same_time: Vec::new() };
+    let side = || TimedSide { schema: schema(), keys: vec![0], time: 1, same_time: Vec::new() };
     let of = |side: Side| (0..3).map(move |column| (side, column));
     let fields = [schema(), schema()].map(|schema| schema.fields().to_vec()).concat();
     TemporalJoinSpec {

@@ -2,14 +2,13 @@
 
 use std::sync::Arc;
 
-use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, RecordBatchOptions,
-};
+use arrow::array::{ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, RecordBatchOptions};
 use arrow::compute::{and, is_not_null};
 use arrow::datatypes::{Int64Type, SchemaRef};
 use datafusion::common::NullEquality;
 
-use super::TemporalSide;
+use super::TimedSide;
+use crate::dataflow::StateShare;
 use crate::delta::Delta;
 use crate::error::{Error, Result};
 use crate::operators::StateBatch;
@@ -43,7 +42,7 @@ pub(super) struct Versions {
 }
 
 impl Versions {
-    pub(super) fn new(side: &TemporalSide, nulls: NullEquality) -> Result<Self> {
+    pub(super) fn new(side: &TimedSide, nulls: NullEquality) -> Result<Self> {
         let key_schema: SchemaRef = Arc::new(side.schema.project(&side.keys)?);
         let all = (0..side.keys.len()).collect();
         Ok(Self {
@@ -175,6 +174,21 @@ impl Versions {
         Ok(state)
     }
 
+    /// Makes the next snapshot hold all versions.
+    pub(super) fn forget_snapshots(&mut self) {
+        self.rows.forget_snapshots();
+        self.saved_bound = i64::MIN;
+    }
+
+    /// Which lanes a part belongs to, where versions have these keys.
+    pub(super) fn state_share(part: &str, keys: &[usize]) -> Option<StateShare> {
+        match part {
+            VERSIONS => Some(StateShare::Keys(keys.to_vec())),
+            BOUND => Some(StateShare::Shared),
+            _ => None,
+        }
+    }
+
     pub(super) fn restore(&mut self, state: Vec<StateBatch>) -> Result<()> {
         let not_ours = || Error::bug("not the state of a temporal join");
         let mut bound = i64::MIN;
@@ -183,7 +197,8 @@ impl Versions {
                 VERSIONS => self.rows.restore(&rows)?,
                 BOUND => {
                     let saved = rows.column(0).as_primitive_opt::<Int64Type>();
-                    bound = saved.filter(|b| !b.is_empty()).ok_or_else(not_ours)?.value(0);
+                    let saved = saved.and_then(|bounds| bounds.iter().flatten().max());
+                    bound = bound.max(saved.ok_or_else(not_ours)?);
                 }
                 _ => return Err(not_ours()),
             }

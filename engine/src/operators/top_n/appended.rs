@@ -13,9 +13,9 @@ use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, RecordBatch, RecordBatchOptions, UInt32Array, UInt64Array};
+use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, UInt64Array};
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef, UInt32Type};
+use arrow::datatypes::SchemaRef;
 use arrow::row::Rows;
 use datafusion::physical_plan::aggregates::group_values::{GroupValues, new_group_values};
 use datafusion::physical_plan::aggregates::order::GroupOrdering;
@@ -30,7 +30,6 @@ use crate::operators::segments::{NONE, Segments};
 use crate::operators::{EpochContext, Input, Operator, Output, StateBatch};
 
 const ROWS: &str = "rows";
-const GONE: &str = "gone";
 
 /// Rows per partition up to which a chain is walked: longer ones cost more than a sorted tree.
 const LENGTH_MAX: u64 = 64;
@@ -85,8 +84,6 @@ pub(super) struct AppendedTopN {
     ties: HashMap<u32, Key>,
     /// Rows since the last snapshot; some are gone by now.
     unsaved: Vec<u32>,
-    /// Rows of a snapshot that are gone since.
-    gone: Vec<u32>,
 }
 
 impl std::fmt::Debug for AppendedTopN {
@@ -178,7 +175,6 @@ impl AppendedTopN {
             sections,
             ties: HashMap::new(),
             unsaved: Vec::new(),
-            gone: Vec::new(),
         })
     }
 
@@ -423,11 +419,7 @@ impl AppendedTopN {
     fn settle(&mut self, changes: &Changes) -> Result<()> {
         self.rows.forget(&changes.dead)?;
         for &number in &changes.dead {
-            let flags = &mut self.links[number as usize].flags;
-            if *flags & SAVED != 0 {
-                self.gone.push(number);
-            }
-            *flags &= LISTED;
+            self.links[number as usize].flags &= LISTED;
             self.free.push(number);
         }
         let mut died_young = Vec::new();
@@ -465,13 +457,6 @@ impl Operator for AppendedTopN {
     }
 
     fn snapshot(&mut self) -> Result<Vec<StateBatch>> {
-        let mut state = Vec::new();
-        let number = Field::new("number", DataType::UInt32, false);
-        if !self.gone.is_empty() {
-            let gone: ArrayRef = Arc::new(UInt32Array::from(std::mem::take(&mut self.gone)));
-            let schema = Arc::new(Schema::new(vec![number.clone()]));
-            state.push(StateBatch { part: GONE, rows: RecordBatch::try_new(schema, vec![gone])? });
-        }
         let mut unsaved = std::mem::take(&mut self.unsaved);
         unsaved.retain(|number| {
             let flags = &mut self.links[*number as usize].flags;
@@ -479,21 +464,13 @@ impl Operator for AppendedTopN {
             *flags = (*flags & !LISTED) | if is_new { SAVED } else { 0 };
             is_new
         });
-        if !unsaved.is_empty() {
-            let batch = self.picked(&unsaved)?;
-            let fields =
-                batch.schema().fields().iter().map(|f| f.as_ref().clone()).collect::<Vec<_>>();
-            let schema = Schema::new([number].into_iter().chain(fields).collect::<Vec<_>>());
-            let numbers: ArrayRef = Arc::new(UInt32Array::from(unsaved));
-            let columns = [numbers].into_iter().chain(batch.columns().iter().map(Arc::clone));
-            let rows = RecordBatch::try_new(Arc::new(schema), columns.collect())?;
-            state.push(StateBatch { part: ROWS, rows });
+        if unsaved.is_empty() {
+            return Ok(Vec::new());
         }
-        Ok(state)
+        Ok(vec![StateBatch { part: ROWS, rows: self.picked(&unsaved)? }])
     }
 
     fn forget_snapshots(&mut self) -> bool {
-        self.gone.clear();
         self.unsaved.clear();
         for (number, link) in (0_u32..).zip(&mut self.links) {
             link.flags &= !(SAVED | LISTED);
@@ -506,67 +483,39 @@ impl Operator for AppendedTopN {
     }
 
     fn restore(&mut self, state: Vec<StateBatch>) -> Result<()> {
-        let not_ours = || Error::bug("not the state of first rows");
         for StateBatch { part, rows } in state {
-            let numbers = rows.columns().first().and_then(|c| c.as_primitive_opt::<UInt32Type>());
-            let numbers = numbers.ok_or_else(not_ours)?.values().to_vec();
-            if part == GONE {
-                self.rows.forget(&numbers)?;
-                continue;
+            if part != ROWS {
+                return Err(Error::bug("not the state of first rows"));
             }
-            let most = numbers.iter().max().map_or(0, |most| *most as usize + 1);
-            while self.rows.numbers() < most {
-                self.rows.add_number()?;
+            // What was among the first and is so no more is pushed out again by what came later.
+            let schema = SchemaRef::clone(&self.spec.input_schema);
+            let options = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
+            let columns = rows.columns().to_vec();
+            let batch = RecordBatch::try_new_with_options(schema, columns, &options)?;
+            let mut changes = Changes::default();
+            self.take_in(batch, &mut changes)?;
+            for (partition, _) in &changes.touched {
+                self.chains[*partition as usize].touched = false;
             }
-            self.rows.put(numbers, &rows.columns()[1..])?;
+            self.settle(&changes)?;
         }
-        self.rebuild()
+        self.unsaved.clear();
+        for link in &mut self.links {
+            link.flags &= !LISTED;
+            link.flags |= if link.flags & ALIVE != 0 { SAVED } else { 0 };
+        }
+        Ok(())
     }
 
     fn memory_bytes(&self) -> usize {
         let partitions = self.partitions.as_ref().map_or(0, |partitions| partitions.size());
         let ties = self.ties.values().map(|key| key.len() + size_of::<(u32, Key)>());
-        let numbers = self.free.capacity() + self.unsaved.capacity() + self.gone.capacity();
+        let numbers = self.free.capacity() + self.unsaved.capacity();
         self.rows.memory_bytes()
             + partitions
             + ties.sum::<usize>()
             + self.chains.capacity() * size_of::<Chain>()
             + self.links.capacity() * size_of::<Link>()
             + numbers * size_of::<u32>()
-    }
-}
-
-impl AppendedTopN {
-    /// Makes the chains of the rows that a snapshot held.
-    fn rebuild(&mut self) -> Result<()> {
-        self.links = vec![NO_LINK; self.rows.numbers()];
-        let all = (0_u32..).take(self.rows.numbers());
-        let (there, free): (Vec<u32>, Vec<u32>) =
-            all.partition(|number| self.rows.has_row(*number));
-        for numbers in there.chunks(BATCH_ROWS) {
-            let batch = self.picked(numbers)?;
-            let of_row = self.partitions_of(&batch)?;
-            let order = self.sections[0].encode(&batch)?;
-            let none = vec![NONE; numbers.len()];
-            let mut arriving = Arriving { batch, order, others: None, numbers: none };
-            for (row, (partition, number)) in of_row.into_iter().zip(numbers).enumerate() {
-                let order = arriving.order(row);
-                let (mut worse, mut better) = (NONE, self.chains[partition].worst);
-                while better != NONE
-                    && self.compare(order, row, &mut arriving, better)? == Ordering::Less
-                {
-                    worse = better;
-                    better = self.links[better as usize].better;
-                }
-                self.links[*number as usize] = Link { order, better, flags: ALIVE | SAVED };
-                self.chains[partition].length += 1;
-                match self.links.get_mut(worse as usize) {
-                    Some(worse) => worse.better = *number,
-                    None => self.chains[partition].worst = *number,
-                }
-            }
-        }
-        self.free = free;
-        Ok(())
     }
 }

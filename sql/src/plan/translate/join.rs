@@ -9,7 +9,7 @@ use datafusion::logical_expr::{Expr, Join, LogicalPlan};
 use datafusion::physical_plan::joins::utils::JoinFilter;
 use millstream_engine::dataflow::NodeId;
 use millstream_engine::operators::hash_join::{HashJoinSpec, Side};
-use millstream_engine::operators::interval_join::{IntervalJoinSpec, IntervalSide};
+use millstream_engine::operators::interval_join::{IntervalJoinSpec, TimedSide};
 use millstream_engine::operators::lookup_join::{LookupJoinSpec, LookupKind};
 
 use super::columns::Columns;
@@ -68,7 +68,7 @@ impl Translator<'_> {
         let schema = Arc::new(join.schema.as_arrow().clone());
         let residual = join.filter.as_ref().map(|filter| residual(filter, join, false));
         let output = output_of(join, left, right);
-        let side = |half: &Half, plan: &LogicalPlan, time: usize| IntervalSide {
+        let side = |half: &Half, plan: &LogicalPlan, time: usize| TimedSide {
             schema: Arc::clone(&self.dataflow.node(half.node).schema),
             keys: half.keys.clone(),
             time,

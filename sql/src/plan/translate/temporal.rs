@@ -9,7 +9,7 @@ use datafusion::logical_expr::utils::{conjunction, split_conjunction};
 use datafusion::logical_expr::{Expr, Join, LogicalPlan};
 use millstream_engine::dataflow::NodeId;
 use millstream_engine::definition::TIMESTAMP_TYPE;
-use millstream_engine::operators::temporal_join::{TemporalJoinSpec, TemporalSide};
+use millstream_engine::operators::temporal_join::{TemporalJoinSpec, TimedSide};
 
 use super::Translator;
 use super::interval::same_time;
@@ -69,7 +69,7 @@ impl Translator<'_> {
                                     are not taken back",
                     )
                 })?;
-            Ok(TemporalSide {
+            Ok(TimedSide {
                 schema: Arc::clone(&self.dataflow.node(half.node).schema),
                 keys: half.keys.clone(),
                 time,
