@@ -101,7 +101,8 @@ pub enum SourceEvent {
         /// Where to go on.
         position: Position,
     },
-    /// A rowtime bound: no row of the partition earlier than this will follow.
+    /// A rowtime bound: no row of the partition earlier than this will follow. An idle partition holds
+    /// the watermark again; with the least bound that is all it says: it can no longer be read.
     Bound {
         /// The partition.
         partition: PartitionId,

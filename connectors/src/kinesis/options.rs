@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use arrow::compute::kernels::cast_utils::string_to_timestamp_nanos;
-use millstream_engine::definition::RelationDef;
+use millstream_engine::definition::{RelationDef, Rowtime};
 
 use super::api::StreamRef;
 use super::client::ConnectOptions;
@@ -63,6 +63,13 @@ pub const SPEC: ConnectorSpec = ConnectorSpec {
             "how often a shard with nothing new is asked; one with data is asked four times a second",
         ),
         option(
+            "idle_timeout",
+            ValueKind::Duration,
+            Some("5s, or 0s without WATERMARK"),
+            "how long a shard must be at its tip without a record until it no longer holds the watermark \
+             back; at least as long as producers hold records back",
+        ),
+        option(
             "payload_max",
             ValueKind::Bytes,
             Some("64MiB"),
@@ -86,6 +93,9 @@ pub const SPEC: ConnectorSpec = ConnectorSpec {
 
 /// The shortest `poll_interval`: Kinesis allows five calls a second to a shard, for all its readers.
 pub(crate) const POLL_INTERVAL_MIN: Duration = Duration::from_millis(200);
+
+/// How long a shard has been without a record when it is idle, where rows can be late.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The most bytes of a decompressed payload, unless said otherwise.
 pub(crate) const PAYLOAD_BYTES_MAX: u64 = 64 << 20;
@@ -132,6 +142,8 @@ pub struct KinesisOptions {
     pub connect: ConnectOptions,
     /// How often a shard with nothing new is asked.
     pub poll_interval: Duration,
+    /// How long no record must have come until a shard counts as idle.
+    pub idle_timeout: Duration,
     /// The most bytes of a payload once it is decompressed.
     pub payload_bytes_max: u64,
     /// What to do when records were thrown away before they were read.
@@ -168,6 +180,11 @@ impl KinesisOptions {
             },
             stream,
             poll_interval,
+            idle_timeout: options.duration("idle_timeout").unwrap_or(match def.rowtime {
+                Rowtime::Column { .. } => IDLE_TIMEOUT,
+                // Arrival times follow the clock: no row can be late.
+                Rowtime::Arrival | Rowtime::Field(_) => Duration::ZERO,
+            }),
             payload_bytes_max: options.bytes("payload_max").unwrap_or(PAYLOAD_BYTES_MAX),
             on_data_loss: match options.word("on_data_loss") {
                 Some("continue") => OnDataLoss::Continue,
@@ -232,8 +249,6 @@ fn timestamp_ms(name: &str, text: &str) -> Result<i64, OptionError> {
 
 #[cfg(test)]
 mod tests {
-    use millstream_engine::definition::Rowtime;
-
     use super::*;
 
     fn parse(options: &[(&str, &str)]) -> Result<KinesisOptions, OptionError> {

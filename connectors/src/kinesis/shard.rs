@@ -58,6 +58,8 @@ pub(crate) enum Step {
     /// The shard was read to its tip, and nothing new is there. Again after new records, and now and
     /// then.
     Idle,
+    /// The shard had said that it is idle, and can no longer be read: nobody knows what is there.
+    Unknown,
     /// Records were thrown away before they were read; reading goes on with the oldest one left.
     Lost(Loss),
     /// Everything that was there when the run began has been read: the run leaves the shard.
@@ -77,6 +79,8 @@ pub(crate) struct Reading {
     pub(crate) stream: Arc<str>,
     /// How often an idle shard is asked.
     pub(crate) poll_interval: Duration,
+    /// How long no record must have come until a shard counts as idle.
+    pub(crate) idle_timeout: Duration,
     /// When the run began (milliseconds since the Unix epoch), if it ends with what was there then.
     pub(crate) caught_up_at_ms: Option<i64>,
     /// Whether the shards give only so many bytes a second.
@@ -107,6 +111,8 @@ pub(crate) struct ShardReader {
     quiet: u32,
     /// Empty answers behind the tip, one after the other: when they began, how many, the first's lag.
     empty: Option<(Duration, u32, i64)>,
+    /// When records last came, or reading began, on the monotonic clock.
+    active: Duration,
     /// When the newest record arrived.
     newest_ms: Option<i64>,
     idle_told: Option<Duration>,
@@ -134,6 +140,7 @@ impl ShardReader {
         Self {
             pause: READ_INTERVAL_MIN.min(reading.poll_interval),
             next_read: reading.clock.monotonic(),
+            active: reading.clock.monotonic(),
             reading,
             shard,
             resume: standing.resume,
@@ -254,6 +261,9 @@ impl ShardReader {
             Class::Exhausted => {}
             _ => metrics.failed += 1,
         });
+        if failure.class != Class::Renew && self.idle_told.take().is_some() {
+            self.steps.push_back(Step::Unknown);
+        }
         let wait = match failure.class {
             Class::Renew => {
                 self.iterator = None;
@@ -322,6 +332,7 @@ impl ShardReader {
             self.resume = Resume::After(last.sequence_number.clone());
             self.read_until_ms = Some(last.arrival_ms);
             self.idle_told = None;
+            self.active = self.reading.clock.monotonic();
             self.steps.push_back(Step::Records(fresh));
         }
         let quiet = self.quiet >= QUIET_ANSWERS || stuck;
@@ -361,6 +372,9 @@ impl ShardReader {
     /// Whether the shard, which is idle, should say so. What has arrived by now has been read then.
     fn may_tell_idle(&mut self) -> bool {
         let now = self.reading.clock.monotonic();
+        if now.saturating_sub(self.active) < self.reading.idle_timeout {
+            return false;
+        }
         if self.idle_told.is_some_and(|told| now.saturating_sub(told) < IDLE_INTERVAL) {
             return false;
         }
@@ -481,6 +495,7 @@ mod tests {
             clock,
             stream: "stream 's'".into(),
             poll_interval: Duration::from_secs(1),
+            idle_timeout: Duration::ZERO,
             caught_up_at_ms: None,
             limited: true,
             on_data_loss: OnDataLoss::Fail,
@@ -579,6 +594,25 @@ mod tests {
         ];
         let mut shard = shard(Resume::TrimHorizon, pages);
         assert_eq!(shard.steps(5).await, ["1", "2", "Idle", "3", "Idle"]);
+    }
+
+    /// K43: nobody knows what is in a shard that can no longer be read.
+    #[tokio::test]
+    async fn an_idle_shard_that_cannot_be_read_is_not_idle() {
+        let empty = || Ok(page(&[], 0));
+        let pages = vec![empty(), empty(), failed("InternalFailure"), empty(), empty()];
+        let mut shard = shard(Resume::TrimHorizon, pages);
+        assert_eq!(shard.steps(3).await, ["Idle", "Unknown", "Idle"]);
+    }
+
+    #[tokio::test]
+    async fn a_shard_is_idle_only_after_a_while() {
+        let pages = (0..9).map(|_| Ok(page(&[], 0))).collect();
+        let mut shard = shard(Resume::TrimHorizon, pages);
+        shard.reader.reading.idle_timeout = Duration::from_secs(5);
+        assert_eq!(shard.steps(1).await, ["Idle"]);
+        let read_at = shard.api.read_at.lock().unwrap().clone();
+        assert_eq!(read_at.last().unwrap().as_secs(), 5, "{read_at:?}");
     }
 
     #[tokio::test]

@@ -62,6 +62,7 @@ const LATEST_MARGIN_MS: i64 = 1_000;
 enum Report {
     Rows(SourceBatch),
     Idle(Arc<str>, Option<Position>),
+    Unknown(Arc<str>),
     CaughtUp(Arc<str>, Option<Position>),
     Drained(Arc<str>, Vec<ShardInfo>),
     Listed(Result<Vec<ShardInfo>, Failure>),
@@ -127,6 +128,7 @@ impl KinesisSource {
             stream,
             poll_interval: options.poll_interval,
             caught_up_at_ms: (context.until == Until::CaughtUp).then(|| context.clock.now_ms()),
+            idle_timeout: options.idle_timeout,
             limited: !connection.local,
             on_data_loss: options.on_data_loss,
             metrics: Metrics::default(),
@@ -270,6 +272,10 @@ impl KinesisSource {
         match report {
             Report::Rows(batch) => self.events.push_back(SourceEvent::Rows(batch)),
             Report::Idle(shard, position) => self.take_idle(shard, position),
+            Report::Unknown(shard) => {
+                let (partition, rowtime_ms) = (PartitionId(shard), i64::MIN);
+                self.events.push_back(SourceEvent::Bound { partition, rowtime_ms });
+            }
             Report::CaughtUp(shard, position) => {
                 self.lineage.leave(&shard);
                 self.forget(&shard);
@@ -499,7 +505,7 @@ async fn read_shard(
         let standing = reader.standing();
         let reports = step.and_then(|step| reports(step, &mut decoder, &shard, &standing));
         for report in reports.unwrap_or_else(|error| vec![Report::Failed(error)]) {
-            let last = !matches!(report, Report::Rows(_) | Report::Idle(..));
+            let last = !matches!(report, Report::Rows(_) | Report::Idle(..) | Report::Unknown(_));
             if sender.send(report).await.is_err() || last {
                 return;
             }
@@ -521,6 +527,7 @@ fn reports(
             let position = position.unwrap_or_else(|| Position("@0".to_owned()));
             vec![Report::Rows(decoder.lost(loss.to_string(), position)?)]
         }
+        Step::Unknown => vec![Report::Unknown(Arc::clone(shard))],
         Step::Idle => vec![Report::Idle(Arc::clone(shard), position)],
         Step::CaughtUp => vec![Report::CaughtUp(Arc::clone(shard), position)],
         Step::Drained(children) => vec![Report::Drained(Arc::clone(shard), children)],
@@ -611,6 +618,7 @@ mod tests {
             stream,
             poll_interval,
             caught_up_at_ms,
+            idle_timeout: Duration::ZERO,
             limited: false,
             on_data_loss: OnDataLoss::Fail,
             metrics: Metrics::default(),

@@ -100,7 +100,12 @@ impl SourceState {
                 self.partition(&partition).position = Some(position);
             }
             SourceEvent::Bound { partition, rowtime_ms } => {
+                let promised = self.watermark.bound();
                 let partition = self.partition(&partition);
+                if partition.status == Status::Idle {
+                    // While it was idle the stream went on without it: that promise stands.
+                    partition.watermark = partition.watermark.max(promised);
+                }
                 partition.status = Status::Active;
                 partition.watermark = partition.watermark.max(rowtime_ms);
             }
@@ -280,6 +285,9 @@ impl SourceState {
             Status::Finished => false,
         };
         let lowest = self.partitions.values().filter(matters).map(|p| p.watermark).min();
+        // When all are idle none goes on without another: what all of them promised holds.
+        let unfinished = self.partitions.values().filter(|p| p.status != Status::Finished);
+        let lowest = lowest.or_else(|| unfinished.map(|p| p.watermark).min());
         if let Some(lowest) = lowest.filter(|&lowest| lowest > self.watermark.bound()) {
             self.watermark = Watermark::At(lowest);
         }
@@ -382,6 +390,25 @@ mod tests {
         assert_eq!(s.advance(0), Watermark::At(90));
         s.end();
         assert_eq!(s.advance(0), Watermark::End);
+    }
+
+    #[test]
+    fn rows_count_although_their_partition_is_idle_by_the_end_of_the_epoch() {
+        let mut s = source(TimeOrder::Bounded(0));
+        for partition in ["a", "b"] {
+            take(&mut s, rows(partition, &[5]));
+        }
+        for partition in ["a", "b"] {
+            take(&mut s, rows(partition, &[10]));
+            take(&mut s, SourceEvent::Idle { partition: partition.into() });
+        }
+        assert_eq!(s.advance(0), Watermark::At(10));
+        // One of them is heard of again: it holds the watermark, and what was promised stands.
+        let bound = SourceEvent::Bound { partition: "a".into(), rowtime_ms: i64::MIN };
+        take(&mut s, bound);
+        take(&mut s, rows("b", &[20]));
+        assert_eq!(s.advance(0), Watermark::At(10));
+        assert_eq!(take(&mut s, rows("a", &[7, 12])), (vec![12], 1));
     }
 
     #[test]

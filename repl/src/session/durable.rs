@@ -23,11 +23,14 @@ use crate::failure::Failure;
 
 /// Options that say how a stream is read or a sink written, not what it is: they may change between
 /// runs.
-const TUNING: [&str; 9] = [
+const TUNING: [&str; 12] = [
     "start",
     "start_timestamp",
     "poll_interval",
     "consumer",
+    "idle_timeout",
+    "on_data_loss",
+    "payload_max",
     "refresh",
     "rate",
     "count",

@@ -84,6 +84,11 @@ impl Server {
         format!("http://{}", self.address)
     }
 
+    /// Its port.
+    pub fn port(&self) -> u16 {
+        self.address.port()
+    }
+
     /// Stops its process in the middle of what it does: connections stay open and nothing is answered.
     ///
     /// # Panics

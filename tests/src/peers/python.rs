@@ -18,10 +18,7 @@ pub fn run(
     input: &str,
     environment: &[(String, String)],
 ) -> String {
-    let mut child = Command::new(folder().join("python/bin/python"))
-        .arg("-B")
-        .arg(scripts().join(script))
-        .args(arguments)
+    let mut child = command(script, arguments)
         .envs(environment.iter().map(|(key, value)| (key, value)))
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -38,6 +35,17 @@ pub fn run(
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{script} {arguments:?} failed:\n{said}");
     String::from_utf8(output.stdout).expect("it prints UTF-8")
+}
+
+/// The command that runs `script` with `arguments`.
+///
+/// # Panics
+///
+/// When the tests were not started by `./test`.
+pub fn command(script: &str, arguments: &[&str]) -> Command {
+    let mut command = Command::new(folder().join("python/bin/python"));
+    command.arg("-B").arg(scripts().join(script)).args(arguments);
+    command
 }
 
 /// The lines `script` prints, sorted: a multiset of rows.

@@ -3,6 +3,7 @@
 
 mod company_jobs;
 mod crash;
+mod crash_kinesis;
 mod demo;
 mod faults;
 mod files;
