@@ -3,9 +3,11 @@
 //! Names built here are in lower case and unquoted, so that the planner finds them whatever the folding
 //! of the text is.
 
+use datafusion::sql::sqlparser::ast::helpers::attached_token::AttachedToken;
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, DateTimeField, Expr, Function, FunctionArg, FunctionArgExpr,
-    FunctionArgumentList, FunctionArguments, Ident, Interval, ObjectName, Value,
+    FunctionArgumentList, FunctionArguments, GroupByExpr, Ident, Interval, ObjectName, Query,
+    Select, SelectFlavor, SelectItem, SetExpr, TableFactor, TableWithJoins, Value, Values,
 };
 use datafusion::sql::sqlparser::tokenizer::Span;
 
@@ -13,9 +15,15 @@ use datafusion::sql::sqlparser::tokenizer::Span;
 pub(crate) fn call(name: &str, span: Span, args: Vec<Expr>) -> Expr {
     let args =
         args.into_iter().map(|arg| FunctionArg::Unnamed(FunctionArgExpr::Expr(arg))).collect();
+    let name = Ident { value: name.to_owned(), quote_style: None, span };
+    Expr::Function(function(ObjectName::from(vec![name]), args))
+}
+
+/// A function with its arguments, and nothing behind them.
+pub(crate) fn function(name: ObjectName, args: Vec<FunctionArg>) -> Function {
     let list = FunctionArgumentList { duplicate_treatment: None, args, clauses: Vec::new() };
-    Expr::Function(Function {
-        name: ObjectName::from(vec![Ident { value: name.to_owned(), quote_style: None, span }]),
+    Function {
+        name,
         uses_odbc_syntax: false,
         parameters: FunctionArguments::None,
         args: FunctionArguments::List(list),
@@ -23,7 +31,63 @@ pub(crate) fn call(name: &str, span: Span, args: Vec<Expr>) -> Expr {
         null_treatment: None,
         over: None,
         within_group: Vec::new(),
-    })
+    }
+}
+
+/// `body` without a clause around it.
+pub(crate) fn query(body: SetExpr) -> Query {
+    Query {
+        with: None,
+        body: Box::new(body),
+        order_by: None,
+        limit_clause: None,
+        fetch: None,
+        locks: Vec::new(),
+        for_clause: None,
+        settings: None,
+        format_clause: None,
+        pipe_operators: Vec::new(),
+    }
+}
+
+/// `SELECT projection FROM relation`.
+pub(crate) fn select(projection: Vec<SelectItem>, relation: TableFactor) -> Select {
+    Select {
+        select_token: AttachedToken::empty(),
+        optimizer_hints: Vec::new(),
+        distinct: None,
+        select_modifiers: None,
+        top: None,
+        top_before_distinct: false,
+        projection,
+        exclude: None,
+        into: None,
+        from: vec![TableWithJoins { relation, joins: Vec::new() }],
+        lateral_views: Vec::new(),
+        prewhere: None,
+        selection: None,
+        connect_by: Vec::new(),
+        group_by: GroupByExpr::Expressions(Vec::new(), Vec::new()),
+        cluster_by: Vec::new(),
+        distribute_by: Vec::new(),
+        sort_by: Vec::new(),
+        having: None,
+        named_window: Vec::new(),
+        qualify: None,
+        window_before_qualify: false,
+        value_table_mode: None,
+        flavor: SelectFlavor::Standard,
+    }
+}
+
+/// `VALUES` without a row: what stands where something was taken out.
+pub(crate) fn no_rows() -> SetExpr {
+    SetExpr::Values(Values { explicit_row: false, value_keyword: false, rows: Vec::new() })
+}
+
+/// A query in `FROM`, which has no name yet.
+pub(crate) fn derived(subquery: Query) -> TableFactor {
+    TableFactor::Derived { lateral: false, subquery: Box::new(subquery), alias: None, sample: None }
 }
 
 /// A string literal.

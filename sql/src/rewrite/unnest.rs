@@ -10,14 +10,13 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    self, Expr, GroupByExpr, Ident, JoinConstraint, JoinOperator, Select, SelectItem, SetExpr,
-    Spanned, TableAlias, TableFactor, TableWithJoins, Value, visit_expressions,
-    visit_expressions_mut,
+    self, Expr, Ident, JoinConstraint, JoinOperator, Select, SelectItem, SetExpr, Spanned,
+    TableAlias, TableFactor, TableWithJoins, Value, visit_expressions, visit_expressions_mut,
 };
 
 use crate::error::SqlError;
 use crate::source::span_of;
-use crate::syntax::{call, into_expr, is_named};
+use crate::syntax::{self, call, into_expr, is_named};
 
 /// An `UNNEST` that stands in `FROM`.
 struct Unnested {
@@ -32,7 +31,6 @@ pub(super) fn select(select: &mut Select) -> Result<(), SqlError> {
     }
     let names: Vec<Ident> = factors(select).into_iter().filter_map(name_of).collect();
     let mut elements: Vec<(Ident, Ident)> = Vec::new();
-    let template = select.clone();
     let mut from = std::mem::take(&mut select.from);
     let mut at = 0;
     while at < from.len() {
@@ -45,7 +43,7 @@ pub(super) fn select(select: &mut Select) -> Result<(), SqlError> {
             };
             let removed = from[at].joins.remove(join);
             check(&removed.join_operator, &unnested)?;
-            attach(&mut from, &template, unnested, &owner, &mut elements)?;
+            attach(&mut from, unnested, &owner, &mut elements)?;
         }
         match open(&mut from[at].relation, &names)? {
             Some((unnested, owner)) => {
@@ -53,7 +51,7 @@ pub(super) fn select(select: &mut Select) -> Result<(), SqlError> {
                 if let Some(join) = item.joins.first() {
                     return Err(refused(&join.relation.span()));
                 }
-                attach(&mut from, &template, unnested, &owner, &mut elements)?;
+                attach(&mut from, unnested, &owner, &mut elements)?;
             }
             None => at += 1,
         }
@@ -163,7 +161,6 @@ fn refused(span: &datafusion::sql::sqlparser::tokenizer::Span) -> SqlError {
 /// Makes the elements columns of the relation `owner`.
 fn attach(
     from: &mut [TableWithJoins],
-    template: &Select,
     unnested: Unnested,
     owner: &Ident,
     elements: &mut Vec<(Ident, Ident)>,
@@ -194,48 +191,12 @@ fn attach(
         projection.push(SelectItem::ExprWithAlias { expr, alias: column });
     }
     elements.push((name, owner.clone()));
-    let inner = std::mem::replace(
-        relation,
-        TableFactor::Derived {
-            lateral: false,
-            subquery: Box::new(nothing()),
-            alias: Some(TableAlias { explicit: true, name: owner, columns: Vec::new(), at: None }),
-            sample: None,
-        },
-    );
-    if let TableFactor::Derived { subquery, .. } = relation {
-        *subquery.body = SetExpr::Select(Box::new(Select {
-            projection,
-            from: vec![TableWithJoins { relation: inner, joins: Vec::new() }],
-            distinct: None,
-            selection: None,
-            group_by: GroupByExpr::Expressions(Vec::new(), Vec::new()),
-            having: None,
-            qualify: None,
-            named_window: Vec::new(),
-            ..template.clone()
-        }));
+    let inner = std::mem::replace(relation, syntax::derived(syntax::query(syntax::no_rows())));
+    if let TableFactor::Derived { subquery, alias, .. } = relation {
+        *subquery.body = SetExpr::Select(Box::new(syntax::select(projection, inner)));
+        *alias = Some(TableAlias { explicit: true, name: owner, columns: Vec::new(), at: None });
     }
     Ok(())
-}
-
-fn nothing() -> ast::Query {
-    ast::Query {
-        with: None,
-        body: Box::new(SetExpr::Values(ast::Values {
-            explicit_row: false,
-            value_keyword: false,
-            rows: Vec::new(),
-        })),
-        order_by: None,
-        limit_clause: None,
-        fetch: None,
-        locks: Vec::new(),
-        for_clause: None,
-        settings: None,
-        format_clause: None,
-        pipe_operators: Vec::new(),
-    }
 }
 
 /// Gives the elements the name of the relation they are columns of now.

@@ -19,13 +19,14 @@ mod arguments;
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    self, Expr, Function, FunctionArguments, Ident, SetExpr, TableFactor, VisitMut, VisitorMut,
+    self, Expr, Function, Ident, TableFactor, VisitMut, VisitorMut,
 };
 use datafusion::sql::sqlparser::parser::Parser;
 
 use self::arguments::{Arguments, Data};
 use crate::dialect::Streaming;
 use crate::error::SqlError;
+use crate::syntax;
 
 /// The start of the tumbling window of a time: `(time, size, offset)`, all in milliseconds.
 pub(crate) const TUMBLE: &str = "__tumble";
@@ -54,21 +55,7 @@ pub(super) fn table_factor(factor: &mut TableFactor) -> Result<(), SqlError> {
             (function.clone(), alias.take())
         }
         TableFactor::Table { name, args: Some(args), alias, .. } => {
-            let list = ast::FunctionArgumentList {
-                duplicate_treatment: None,
-                args: args.args.clone(),
-                clauses: Vec::new(),
-            };
-            let function = Function {
-                name: name.clone(),
-                uses_odbc_syntax: false,
-                parameters: FunctionArguments::None,
-                args: FunctionArguments::List(list),
-                filter: None,
-                null_treatment: None,
-                over: None,
-                within_group: Vec::new(),
-            };
+            let function = syntax::function(name.clone(), args.args.clone());
             if Kind::of(&function).is_none() {
                 return Ok(());
             }
@@ -101,7 +88,7 @@ impl Kind {
     const ALL: [Self; 4] = [Self::Tumble, Self::Hop, Self::Cumulate, Self::Session];
 
     fn of(function: &Function) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| crate::syntax::is_named(&function.name, kind.name()))
+        Self::ALL.into_iter().find(|kind| syntax::is_named(&function.name, kind.name()))
     }
 
     fn name(self) -> &'static str {
@@ -179,29 +166,13 @@ fn filled_in(text: &str, arguments: Arguments) -> ast::Query {
     let parsed = Parser::new(&Streaming).try_with_sql(text).and_then(|mut p| p.parse_query());
     let Ok(query) = parsed else {
         // A text of ours parses; should it not, what is planned is an empty FROM, which is refused.
-        return empty();
+        return syntax::query(syntax::no_rows());
     };
     let mut query = *query;
     let Arguments { data, time, keys, .. } = arguments;
     let mut places = Places { data: Some(data), time, keys };
     let ControlFlow::Continue(()) = query.visit(&mut places);
     query
-}
-
-fn empty() -> ast::Query {
-    let values = ast::Values { explicit_row: false, value_keyword: false, rows: Vec::new() };
-    ast::Query {
-        with: None,
-        body: Box::new(SetExpr::Values(values)),
-        order_by: None,
-        limit_clause: None,
-        fetch: None,
-        locks: Vec::new(),
-        for_clause: None,
-        settings: None,
-        format_clause: None,
-        pipe_operators: Vec::new(),
-    }
 }
 
 /// Puts arguments where their names stand.
@@ -216,7 +187,7 @@ impl VisitorMut for Places {
 
     fn post_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<Self::Break> {
         let is_input = matches!(factor, TableFactor::Table { name, .. }
-            if crate::syntax::ident_of(name).is_some_and(|ident| ident.value == "__input"));
+            if syntax::ident_of(name).is_some_and(|ident| ident.value == "__input"));
         if is_input && let Some(data) = self.data.take() {
             *factor = data.into_factor(factor);
         }

@@ -1,16 +1,16 @@
 //! `FROM`: which relations a `SELECT` reads and which columns they show.
 
 use datafusion::sql::sqlparser::ast::{
-    BinaryOperator, Expr, Ident, JoinConstraint, JoinOperator, ObjectName, Select, Spanned,
-    TableAlias, TableFactor, TableVersion, TableWithJoins, Value,
+    BinaryOperator, Expr, Ident, JoinConstraint, JoinOperator, ObjectName, Select, SetExpr,
+    Spanned, TableAlias, TableFactor, TableVersion, TableWithJoins, Value,
 };
 use millstream_engine::definition::ROWTIME;
 
 use super::windowed::{Meeting, Window};
-use super::{HIDDEN_ROWTIME, Names, RelationShape, expressions, query, renamed, time_of};
+use super::{HIDDEN_ROWTIME, Names, RelationShape, Renamed, expressions, query, renamed, time_of};
 use crate::error::SqlError;
 use crate::source::span_of;
-use crate::syntax::{binary, call};
+use crate::syntax::{self, binary, call};
 
 /// A relation in `FROM`.
 #[derive(Debug)]
@@ -239,15 +239,30 @@ fn factor(
                 (Some(ident), 1) => names.relation(&ident.value),
                 _ => None,
             };
-            match alias {
-                Some(alias) => (Some(alias.name.clone()), renamed(alias, found)?),
-                None => (ident, found),
+            let renamed = match alias {
+                Some(alias) => Renamed::take(alias, found.as_ref())?,
+                None => None,
+            };
+            let is_named = alias.as_ref().is_some_and(|alias| !alias.columns.is_empty());
+            let qualifier = alias.as_ref().map(|alias| alias.name.clone()).or(ident);
+            match renamed {
+                Some(Renamed { shape, projection }) => {
+                    let alias = alias.take();
+                    let select = syntax::select(projection, factor.clone());
+                    let body = SetExpr::Select(Box::new(select));
+                    *factor = syntax::derived(syntax::query(body));
+                    if let TableFactor::Derived { alias: place, .. } = factor {
+                        *place = alias;
+                    }
+                    (qualifier, Some(shape))
+                }
+                None => (qualifier, found.filter(|_| !is_named)),
             }
         }
         TableFactor::Derived { subquery, alias, .. } => {
             let output = query(subquery, names, true)?;
             let alias = alias.get_or_insert_with(|| nameless(unnamed));
-            let shape = renamed(alias, output.shape())?;
+            let shape = renamed(alias, subquery, output.shape())?;
             (Some(alias.name.clone()), shape)
         }
         TableFactor::NestedJoin { table_with_joins: inner, .. } => {

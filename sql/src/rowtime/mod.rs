@@ -16,9 +16,8 @@ mod select;
 mod tests;
 pub(crate) mod windowed;
 
-use datafusion::sql::sqlparser::ast::helpers::attached_token::AttachedToken;
 use datafusion::sql::sqlparser::ast::{
-    self, Expr, OrderByKind, SetExpr, SetOperator, SetQuantifier, TableAlias, TableAliasColumnDef,
+    self, Expr, Ident, OrderByKind, SelectItem, SetExpr, SetOperator, SetQuantifier, TableAlias,
 };
 use datafusion::sql::sqlparser::tokenizer::Span;
 use millstream_engine::definition::ROWTIME;
@@ -26,7 +25,7 @@ use millstream_engine::definition::ROWTIME;
 use crate::error::SqlError;
 use crate::source::span_of;
 use crate::stack::with_room;
-use crate::syntax::call;
+use crate::syntax::{self, call};
 
 use self::from::Source;
 
@@ -149,7 +148,7 @@ fn query_inside(
         }
         for cte in &mut with.cte_tables {
             let output = self::query(&mut cte.query, names, true)?;
-            let shape = renamed(&mut cte.alias, output.shape())?;
+            let shape = renamed(&mut cte.alias, &mut cte.query, output.shape())?;
             names.ctes.push((cte.alias.name.value.clone(), shape));
         }
     }
@@ -170,88 +169,70 @@ fn query_inside(
 /// Makes `a UNION ALL b ORDER BY …` into `SELECT * FROM (a UNION ALL b) ORDER BY …`, so that the order
 /// may be by the row's time and by expressions.
 fn derive_set(query: &mut ast::Query) {
-    let wildcard = ast::SelectItem::Wildcard(ast::WildcardAdditionalOptions::default());
-    let select = plain_select(vec![wildcard]);
-    let body = std::mem::replace(query.body.as_mut(), SetExpr::Select(Box::new(select)));
-    let inner = ast::Query {
-        with: None,
-        body: Box::new(body),
-        order_by: None,
-        limit_clause: None,
-        fetch: None,
-        locks: Vec::new(),
-        for_clause: None,
-        settings: None,
-        format_clause: None,
-        pipe_operators: Vec::new(),
-    };
-    if let SetExpr::Select(select) = query.body.as_mut() {
-        let relation = ast::TableFactor::Derived {
-            lateral: false,
-            subquery: Box::new(inner),
-            alias: None,
-            sample: None,
+    let wildcard = SelectItem::Wildcard(ast::WildcardAdditionalOptions::default());
+    let inner = syntax::query(std::mem::replace(query.body.as_mut(), syntax::no_rows()));
+    let select = syntax::select(vec![wildcard], syntax::derived(inner));
+    *query.body = SetExpr::Select(Box::new(select));
+}
+
+/// A relation whose columns have the names of `AS x(a, b)`, as a projection of the relation it was; the
+/// system columns keep theirs. DataFusion's own way to rename loses the case of names.
+struct Renamed {
+    shape: RelationShape,
+    projection: Vec<SelectItem>,
+}
+
+impl Renamed {
+    /// Takes the names out of `alias`; none if it has none, or the columns they are for are not known.
+    fn take(
+        alias: &mut TableAlias,
+        shape: Option<&RelationShape>,
+    ) -> Result<Option<Self>, SqlError> {
+        let Some(shape) = shape.filter(|_| !alias.columns.is_empty()) else { return Ok(None) };
+        if shape.columns.len() != alias.columns.len() {
+            let (given, there) = (alias.columns.len(), shape.columns.len());
+            let error = SqlError::new(format!(
+                "{given} names for the {there} columns of {}",
+                alias.name.value
+            ))
+            .with_hint(format!("the columns are {}", shape.columns.join(", ")));
+            return Err(span_of(alias.name.span).into_iter().fold(error, SqlError::or_at));
+        }
+        let names: Vec<Ident> =
+            std::mem::take(&mut alias.columns).into_iter().map(|column| column.name).collect();
+        let column = |name: &String| Expr::Identifier(Ident::new(name));
+        let renamed = shape
+            .columns
+            .iter()
+            .zip(&names)
+            .map(|(old, new)| SelectItem::ExprWithAlias { expr: column(old), alias: new.clone() });
+        let system = shape.system_columns.iter().map(|name| SelectItem::UnnamedExpr(column(name)));
+        let called = |(old, before): &(String, i64)| {
+            let at = shape.columns.iter().position(|column| column == old)?;
+            Some((names.get(at)?.value.clone(), *before))
         };
-        select.from.push(ast::TableWithJoins { relation, joins: Vec::new() });
+        let shape_renamed = RelationShape {
+            columns: names.iter().map(|name| name.value.clone()).collect(),
+            system_columns: shape.system_columns.clone(),
+            window_ends: shape.window_ends.iter().filter_map(called).collect(),
+        };
+        let projection = renamed.chain(system).collect();
+        Ok(Some(Self { shape: shape_renamed, projection }))
     }
 }
 
-/// `SELECT projection`, without a clause.
-fn plain_select(projection: Vec<ast::SelectItem>) -> ast::Select {
-    ast::Select {
-        select_token: AttachedToken::empty(),
-        optimizer_hints: Vec::new(),
-        distinct: None,
-        select_modifiers: None,
-        top: None,
-        top_before_distinct: false,
-        projection,
-        exclude: None,
-        into: None,
-        from: Vec::new(),
-        lateral_views: Vec::new(),
-        prewhere: None,
-        selection: None,
-        connect_by: Vec::new(),
-        group_by: ast::GroupByExpr::Expressions(Vec::new(), Vec::new()),
-        cluster_by: Vec::new(),
-        distribute_by: Vec::new(),
-        sort_by: Vec::new(),
-        having: None,
-        named_window: Vec::new(),
-        qualify: None,
-        window_before_qualify: false,
-        value_table_mode: None,
-        flavor: ast::SelectFlavor::Standard,
-    }
-}
-
-/// Gives a relation the column names of `AS x(a, b)`; the system columns keep theirs.
+/// Gives the columns of a query the names of `AS x(a, b)`, and says what they are then.
 fn renamed(
     alias: &mut TableAlias,
+    query: &mut ast::Query,
     shape: Option<RelationShape>,
 ) -> Result<Option<RelationShape>, SqlError> {
-    if alias.columns.is_empty() {
-        return Ok(shape);
-    }
-    let Some(shape) = shape else { return Ok(None) };
-    if shape.columns.len() != alias.columns.len() {
-        let (given, there) = (alias.columns.len(), shape.columns.len());
-        let error =
-            SqlError::new(format!("{given} names for the {there} columns of {}", alias.name.value))
-                .with_hint(format!("the columns are {}", shape.columns.join(", ")));
-        return Err(span_of(alias.name.span).into_iter().fold(error, SqlError::or_at));
-    }
-    let columns: Vec<String> =
-        alias.columns.iter().map(|column| column.name.value.clone()).collect();
-    let called = |(old, before): &(String, i64)| {
-        let at = shape.columns.iter().position(|column| column == old)?;
-        Some((columns.get(at)?.clone(), *before))
+    let Some(Renamed { shape, projection }) = Renamed::take(alias, shape.as_ref())? else {
+        return Ok(if alias.columns.is_empty() { shape } else { None });
     };
-    let window_ends = shape.window_ends.iter().filter_map(called).collect();
-    let system = shape.system_columns.iter().map(TableAliasColumnDef::from_name);
-    alias.columns.extend(system);
-    Ok(Some(RelationShape { columns, system_columns: shape.system_columns, window_ends }))
+    let inner = std::mem::replace(query, syntax::query(syntax::no_rows()));
+    *query.body = SetExpr::Select(Box::new(syntax::select(projection, syntax::derived(inner))));
+    Ok(Some(shape))
 }
 
 fn set(body: &mut SetExpr, names: &mut Names<'_>, want_rowtime: bool) -> Result<Output, SqlError> {

@@ -27,17 +27,11 @@ pub(crate) fn query(cursor: &mut Cursor<'_>, streams: &[Location]) -> Result<Que
     refuse_misread(tokens)?;
     let start = cursor.mark();
     let tokens = clauses::rewritten(tokens)?;
-    let mut parser = parser(&tokens);
-    let parsed = parser.parse_query().map_err(|error| from_parser(&error, cursor))?;
-    let left = parser.peek_token();
-    if left.token != Token::EOF {
-        return Err(left_over(cursor, &left));
-    }
+    let mut ast = whole(cursor, &tokens, Parser::parse_query)?;
     while cursor.peek().is_some() {
         cursor.advance();
     }
     let span = cursor.span_since(start);
-    let mut ast = parsed;
     rewrite::query(&mut ast).map_err(|error| error.or_at(span))?;
     let stream = says_stream(&ast, streams);
     Ok(Query { ast, stream, span })
@@ -60,44 +54,43 @@ pub(crate) fn expression(cursor: &mut Cursor<'_>) -> Result<Expr, SqlError> {
         _ => false,
     };
     let length = rest.iter().position(ends).unwrap_or(rest.len());
-    let tokens = rest.get(..length).unwrap_or_default();
+    expression_of(cursor, length)
+}
+
+/// Reads the expression that the rest of the statement is.
+pub(crate) fn whole_expression(cursor: &mut Cursor<'_>) -> Result<Expr, SqlError> {
+    let length = cursor.rest().len();
+    expression_of(cursor, length)
+}
+
+/// Reads the expression that the next tokens are, all of them.
+fn expression_of(cursor: &mut Cursor<'_>, length: usize) -> Result<Expr, SqlError> {
+    let tokens = cursor.rest().get(..length).unwrap_or_default();
     if tokens.is_empty() {
         return Err(cursor.expected("an expression"));
     }
-    let mut parser = parser(tokens);
-    let expr = parser.parse_expr().map_err(|error| from_parser(&error, cursor))?;
-    let left = parser.peek_token();
-    if left.token != Token::EOF {
-        return Err(left_over(cursor, &left));
-    }
+    let expr = whole(cursor, tokens, Parser::parse_expr)?;
     for _ in 0..length {
         cursor.advance();
     }
     Ok(expr)
 }
 
-/// Reads the expression that the rest of the statement is.
-pub(crate) fn whole_expression(cursor: &mut Cursor<'_>) -> Result<Expr, SqlError> {
-    let tokens = cursor.rest();
-    if tokens.is_empty() {
-        return Err(cursor.expected("an expression"));
-    }
-    let mut parser = parser(tokens);
-    let expr = parser.parse_expr().map_err(|error| from_parser(&error, cursor))?;
+/// What `parse` makes of `tokens`, of which nothing may be left.
+fn whole<T>(
+    cursor: &Cursor<'_>,
+    tokens: &[TokenWithSpan],
+    parse: impl FnOnce(&mut Parser<'static>) -> Result<T, ParserError>,
+) -> Result<T, SqlError> {
+    let mut parser = Parser::new(&Streaming)
+        .with_recursion_limit(RECURSION_MAX)
+        .with_tokens_with_locations(tokens.to_vec());
+    let parsed = parse(&mut parser).map_err(|error| from_parser(&error, cursor))?;
     let left = parser.peek_token();
     if left.token != Token::EOF {
         return Err(left_over(cursor, &left));
     }
-    while cursor.peek().is_some() {
-        cursor.advance();
-    }
-    Ok(expr)
-}
-
-fn parser(tokens: &[TokenWithSpan]) -> Parser<'static> {
-    Parser::new(&Streaming)
-        .with_recursion_limit(RECURSION_MAX)
-        .with_tokens_with_locations(tokens.to_vec())
+    Ok(parsed)
 }
 
 /// What would be misread rather than refused.
