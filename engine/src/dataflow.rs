@@ -19,7 +19,7 @@ use arrow::datatypes::SchemaRef;
 
 use crate::clock::EpochTime;
 use crate::error::Result;
-use crate::operators::Operator;
+use crate::operators::{Operator, expire};
 use crate::watermark::Watermarks;
 
 /// The index of a node in its [`Dataflow`].
@@ -212,7 +212,12 @@ impl Dataflow {
     pub fn explain(&self, id: NodeId) -> Explanation {
         let node = self.node(id);
         if let NodeKind::Operator(spec) = &node.kind {
-            return spec.explain();
+            let mut explanation = spec.explain();
+            let is_free = explanation.keeps.is_empty() || !explanation.freed_by.is_empty();
+            if !is_free && self.expires(id) == Some(true) {
+                "the expiry of its input".clone_into(&mut explanation.freed_by);
+            }
+            return explanation;
         }
         if !self.keeps_result(id) {
             return Explanation::default();
@@ -223,6 +228,21 @@ impl Dataflow {
             keeps: "every row of the result".to_owned(),
             freed_by: freed_by.to_owned(),
         }
+    }
+
+    /// Whether the rows that node `id` is given are taken back after a while; none where some are not
+    /// and are of no table either.
+    fn expires(&self, id: NodeId) -> Option<bool> {
+        let mut some = false;
+        for input in &self.node(id).inputs {
+            some |= match &self.node(*input).kind {
+                NodeKind::Table(_) => false,
+                NodeKind::Operator(spec) if expire::expires(spec) => true,
+                NodeKind::Operator(_) => self.expires(*input)?,
+                _ => return None,
+            };
+        }
+        Some(some)
     }
 
     /// The nodes that keep state which nothing frees.

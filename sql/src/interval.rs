@@ -65,6 +65,11 @@ impl Amount {
         read_fields(text.trim(), named(first)?, named(last)?)
     }
 
+    /// Reads a text such as `1 day 2 hours`.
+    pub(crate) fn of_words(text: &str) -> Option<Self> {
+        read_words(text)
+    }
+
     /// The length in milliseconds; none if months are in it, which have no fixed length.
     pub(crate) fn fixed_ms(self) -> Option<i64> {
         (self.months == 0).then_some(self.ms)

@@ -19,6 +19,7 @@ pub mod rowtime;
 mod source;
 pub mod spelling;
 mod stack;
+mod state_ttl;
 pub mod statement;
 mod syntax;
 pub mod tokens;

@@ -7,6 +7,7 @@
 mod consolidate;
 pub mod constant;
 pub mod contents;
+pub mod expire;
 pub mod filter;
 pub mod hash_join;
 pub mod interval_join;

@@ -23,14 +23,16 @@ use super::functions::functions;
 use crate::rewrite::ARRIVAL_ORDER;
 use crate::rowtime::HIDDEN_ROWTIME;
 use crate::rowtime::windowed::JOINED_AT;
+use crate::state_ttl::COUNTS;
 use crate::statement::clauses::{STAGGER, WITHIN};
 
 /// The window function that gives each row the end of its stagger window.
 pub(super) const STAGGER_END: &str = "__stagger_end";
 
 /// The marker functions.
-pub(super) fn markers() -> [ScalarUDF; 3] {
+pub(super) fn markers() -> [ScalarUDF; 4] {
     [
+        ScalarUDF::from(Counts::new()),
         ScalarUDF::from(Marker::new(STAGGER)),
         ScalarUDF::from(Marker::new(WITHIN)),
         ScalarUDF::from(JoinedAt::new()),
@@ -153,6 +155,38 @@ impl ScalarUDFImpl for Marker {
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let first = args.args.into_iter().next();
         first.ok_or_else(|| DataFusionError::Internal("a marker without argument".to_owned()))
+    }
+}
+
+/// Whether a row counts still: in batch every row does.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Counts {
+    signature: Signature,
+}
+
+impl Counts {
+    fn new() -> Self {
+        // Volatile, so that the optimizer leaves the condition where it is.
+        let args = vec![TIMESTAMP_TYPE, DataType::Int64];
+        Self { signature: Signature::exact(args, Volatility::Volatile) }
+    }
+}
+
+impl ScalarUDFImpl for Counts {
+    fn name(&self) -> &'static str {
+        COUNTS
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _arg_types: &[DataType]) -> Result<DataType> {
+        Ok(DataType::Boolean)
+    }
+
+    fn invoke_with_args(&self, _args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        Ok(ColumnarValue::Scalar(ScalarValue::Boolean(Some(true))))
     }
 }
 

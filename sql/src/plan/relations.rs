@@ -70,7 +70,8 @@ impl<'a> Scope<'a> {
         let mut written = query.ast.clone();
         inline::functions(&mut written, &self.catalog.functions)
             .map_err(|error| error.or_at(query.span))?;
-        let resolved = resolve(&written, self, want_rowtime);
+        let ttl = query.state_ttl.filter(|_| self.provided.is_none());
+        let resolved = resolve(&written, &Counted { scope: self, ttl }, want_rowtime);
         let ResolvedQuery { ast, has_rowtime, window_ends } =
             resolved.map_err(|e| e.or_at(query.span))?;
         let plan = logical::plan(&ast, &|name| self.source(name));
@@ -159,6 +160,23 @@ impl<'a> Scope<'a> {
             None if names.is_empty() => error.with_hint("nothing is declared yet: CREATE STREAM …"),
             None => error.with_hint(format!("there are {}", names.join(", "))),
         }
+    }
+}
+
+/// The relations of a query whose rows count for some time only.
+struct Counted<'s, 'a> {
+    scope: &'s Scope<'a>,
+    ttl: Option<i64>,
+}
+
+impl Relations for Counted<'_, '_> {
+    fn relation(&self, name: &str) -> Option<RelationShape> {
+        self.scope.relation(name)
+    }
+
+    fn state_ttl(&self, name: &str) -> Option<i64> {
+        // What a view is made of, the view says.
+        self.ttl.filter(|_| self.scope.catalog.streams.contains_key(name))
     }
 }
 

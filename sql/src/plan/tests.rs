@@ -224,3 +224,44 @@ fn rows_that_may_be_taken_back_do_not_go_through_a_pump() {
     );
     assert!(error.message.contains("may be taken back"), "{error:?}");
 }
+
+#[test]
+fn rows_that_count_for_some_time_bound_the_state_behind_them() {
+    let both = planned(
+        "SELECT STREAM industry, COUNT(*) AS c FROM jobs AS j WITH (state_ttl = '36 hours')
+         JOIN companies AS k WITH (state_ttl = '1 day') ON j.company_id = k.company_id
+         WHERE n > 3 GROUP BY industry;",
+    );
+    assert!(both.contains("Expire rows count for 36 hours of ROWTIME"), "{both}");
+    assert!(both.contains("keeps the rows of the last 1 day; freed by the watermark"), "{both}");
+    assert!(both.contains("freed by the expiry of its input"), "{both}");
+    assert!(!both.contains("for ever"), "{both}");
+    let expire = both.find("Expire rows count for 36").zip(both.find("Filter"));
+    assert!(expire.is_some_and(|(expire, filter)| expire < filter), "filtered first: {both}");
+    let one = planned(
+        "SELECT STREAM userid FROM jobs AS j WITH (state_ttl = '1 day')
+         JOIN companies AS k ON j.company_id = k.company_id;",
+    );
+    assert!(one.contains("it grows for ever"), "the other side is kept: {one}");
+    let view = planned(
+        "CREATE VIEW v WITH (state_ttl = '2 hours') AS SELECT userid, COUNT(*) AS c FROM jobs
+         GROUP BY userid;
+         CREATE SINK s WITH (connector = 'file', path = 'out', format = 'csv', mode = 'changelog',
+           state_ttl = '1 day') AS SELECT STREAM c, COUNT(*) AS d FROM v, companies GROUP BY c;",
+    );
+    assert!(view.contains("2 hours") && view.contains("1 day"), "{view}");
+    assert!(!view.contains("for ever"), "{view}");
+}
+
+#[test]
+fn a_pump_takes_no_rows_that_expire() {
+    let error = plan(&format!(
+        "{STREAMS} CREATE STREAM out (userid VARCHAR(16));
+         CREATE PUMP p AS INSERT INTO out SELECT STREAM userid FROM jobs WITH (state_ttl = '1 day');
+         CREATE SINK s FROM out WITH (connector = 'file', path = 'out', format = 'csv');"
+    ))
+    .expect_err("a pump only adds rows");
+    assert!(error.message.contains("may be taken back"), "{error:?}");
+    let error = refused("CREATE SINK s FROM jobs WITH (connector = 'file', state_ttl = '1 day');");
+    assert!(error.message.contains("has no state_ttl"), "{error:?}");
+}

@@ -4,16 +4,16 @@ use datafusion::sql::sqlparser::ast::{
     BinaryOperator, Expr, Ident, JoinConstraint, JoinOperator, ObjectName, Select, SetExpr,
     Spanned, TableAlias, TableFactor, TableVersion, TableWithJoins, Value,
 };
-use millstream_engine::definition::ROWTIME;
 
 use super::windowed::{Meeting, Window};
-use super::{HIDDEN_ROWTIME, Names, RelationShape, Renamed, expressions, query, renamed, time_of};
+use super::{Names, RelationShape, Renamed, expressions, query, renamed, time_of};
 use crate::error::SqlError;
 use crate::source::span_of;
+use crate::state_ttl;
 use crate::syntax::{self, binary, call};
 
 /// A relation in `FROM`.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Source {
     /// The name its columns are qualified with; none for a function without an alias.
     qualifier: Option<Ident>,
@@ -82,10 +82,7 @@ impl Source {
 
     /// The column with the row's time; none for a table.
     pub(super) fn rowtime(&self) -> Option<Expr> {
-        let system = &self.shape.as_ref()?.system_columns;
-        let name =
-            [HIDDEN_ROWTIME, ROWTIME].into_iter().find(|name| system.iter().any(|s| s == name));
-        name.map(|name| self.column(name))
+        self.shape.as_ref()?.rowtime().map(|name| self.column(name))
     }
 }
 
@@ -228,37 +225,11 @@ fn factor(
     sources: &mut Vec<Source>,
     unnamed: &mut usize,
 ) -> Result<(), SqlError> {
-    let mut as_of = None;
-    let mut window = None;
+    if matches!(factor, TableFactor::Table { args: None, .. }) {
+        sources.push(table(factor, names)?);
+        return Ok(());
+    }
     let (qualifier, shape) = match factor {
-        TableFactor::Table { name, alias, args: None, version, with_hints, .. } => {
-            as_of = version.take().map(moment_of).transpose()?;
-            window = Window::of(with_hints)?;
-            let ident = name.0.last().and_then(|part| part.as_ident()).cloned();
-            let found = match (&ident, name.0.len()) {
-                (Some(ident), 1) => names.relation(&ident.value),
-                _ => None,
-            };
-            let renamed = match alias {
-                Some(alias) => Renamed::take(alias, found.as_ref())?,
-                None => None,
-            };
-            let is_named = alias.as_ref().is_some_and(|alias| !alias.columns.is_empty());
-            let qualifier = alias.as_ref().map(|alias| alias.name.clone()).or(ident);
-            match renamed {
-                Some(Renamed { shape, projection }) => {
-                    let alias = alias.take();
-                    let select = syntax::select(projection, factor.clone());
-                    let body = SetExpr::Select(Box::new(select));
-                    *factor = syntax::derived(syntax::query(body));
-                    if let TableFactor::Derived { alias: place, .. } = factor {
-                        *place = alias;
-                    }
-                    (qualifier, Some(shape))
-                }
-                None => (qualifier, found.filter(|_| !is_named)),
-            }
-        }
         TableFactor::Derived { subquery, alias, .. } => {
             let output = query(subquery, names, true)?;
             let alias = alias.get_or_insert_with(|| nameless(unnamed));
@@ -279,8 +250,61 @@ fn factor(
         }
         _ => (None, None),
     };
-    sources.push(Source { qualifier, shape, merged: Vec::new(), as_of, window, joined: None });
+    sources.push(Source { qualifier, shape, ..Source::default() });
     Ok(())
+}
+
+/// A relation by its name.
+fn table(factor: &mut TableFactor, names: &Names<'_>) -> Result<Source, SqlError> {
+    let TableFactor::Table { name, alias, version, with_hints, .. } = factor else {
+        return Ok(Source::default());
+    };
+    let as_of = version.take().map(moment_of).transpose()?;
+    let ttl_hint = state_ttl::take(with_hints)?;
+    let window = Window::of(with_hints)?;
+    let ident = name.0.last().and_then(|part| part.as_ident()).cloned();
+    let known = ident.as_ref().filter(|_| name.0.len() == 1);
+    let found = known.and_then(|ident| names.relation(&ident.value));
+    let renamed = match alias {
+        Some(alias) => Renamed::take(alias, found.as_ref())?,
+        None => None,
+    };
+    let has_names = alias.as_ref().is_some_and(|alias| !alias.columns.is_empty());
+    let qualifier = alias.as_ref().map(|alias| alias.name.clone()).or_else(|| ident.clone());
+    let ttl = match ttl_hint {
+        None if as_of.is_some() || window.is_some() => None,
+        None => known.and_then(|ident| names.state_ttl(&ident.value)),
+        Some((_, span)) if as_of.is_some() || window.is_some() => {
+            return Err(state_ttl::refused(span, "a relation with a window or a version"));
+        }
+        hint => hint,
+    };
+    let mut shape = found.filter(|_| renamed.is_some() || !has_names);
+    let counted = match (ttl, &shape) {
+        (Some(ttl), Some(shape)) => Some(state_ttl::counted(ttl, shape)?),
+        (Some((_, span)), None) => return Err(state_ttl::refused(span, "such a relation")),
+        (None, _) => None,
+    };
+    if renamed.is_some() || counted.is_some() {
+        let mut projection = shape.iter().flat_map(RelationShape::all).collect();
+        if let Some(renamed) = renamed {
+            projection = renamed.projection;
+            shape = Some(renamed.shape);
+        }
+        let alias = alias.take().unwrap_or_else(|| TableAlias {
+            explicit: true,
+            name: qualifier.clone().unwrap_or_else(|| Ident::new("")),
+            columns: Vec::new(),
+            at: None,
+        });
+        let mut select = syntax::select(projection, factor.clone());
+        select.selection = counted;
+        *factor = syntax::derived(syntax::query(SetExpr::Select(Box::new(select))));
+        if let TableFactor::Derived { alias: place, .. } = factor {
+            *place = Some(alias);
+        }
+    }
+    Ok(Source { qualifier, shape, as_of, window, ..Source::default() })
 }
 
 /// The moment of `FOR SYSTEM_TIME AS OF`.

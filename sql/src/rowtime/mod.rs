@@ -40,6 +40,13 @@ pub const HIDDEN_ROWTIME: &str = "__ROWTIME";
 pub trait Relations {
     /// The relation `name`, if there is one.
     fn relation(&self, name: &str) -> Option<RelationShape>;
+
+    /// For how many milliseconds the rows of the relation `name` count, unless the query says so where
+    /// it names it; none for ever.
+    fn state_ttl(&self, name: &str) -> Option<i64> {
+        let _for_ever = name;
+        None
+    }
 }
 
 /// The columns of a relation.
@@ -51,6 +58,20 @@ pub struct RelationShape {
     pub system_columns: Vec<String>,
     /// Its columns that say when the window of a row ends, and how many milliseconds before.
     pub window_ends: WindowEnds,
+}
+
+impl RelationShape {
+    /// All its columns, the system columns last.
+    pub(crate) fn all(&self) -> impl Iterator<Item = SelectItem> {
+        let names = self.columns.iter().chain(&self.system_columns);
+        names.map(|name| SelectItem::UnnamedExpr(Expr::Identifier(Ident::new(name))))
+    }
+
+    /// The column with the row's time; none for a table.
+    pub(crate) fn rowtime(&self) -> Option<&'static str> {
+        let system = &self.system_columns;
+        [HIDDEN_ROWTIME, ROWTIME].into_iter().find(|name| system.iter().any(|known| known == name))
+    }
 }
 
 /// Columns that say when the window of a row ends, each with the milliseconds from it to the end.
@@ -101,6 +122,12 @@ impl Names<'_> {
             Some((_, shape)) => shape.clone(),
             None => self.scope.relation(name),
         }
+    }
+
+    /// For how long the rows of the relation `name` count by the query as a whole.
+    fn state_ttl(&self, name: &str) -> Option<(i64, Option<Span>)> {
+        let is_cte = self.ctes.iter().any(|(known, _)| known == name);
+        self.scope.state_ttl(name).filter(|_| !is_cte).map(|ttl| (ttl, None))
     }
 }
 

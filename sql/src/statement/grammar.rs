@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! CREATE [OR REPLACE] STREAM|TABLE name (columns) [DESCRIPTION '…'] [WITH (options)]
-//! CREATE [OR REPLACE] VIEW name AS query
+//! CREATE [OR REPLACE] VIEW name [WITH (state_ttl = '…')] AS query
 //! CREATE [OR REPLACE] PUMP name [STOPPED|STARTED] [DESCRIPTION '…'] AS INSERT [EXPEDITED] INTO stream [(columns)] query
 //! CREATE [OR REPLACE] SINK name FROM relation WITH (options)
 //! CREATE [OR REPLACE] SINK name WITH (options) AS query
@@ -18,10 +18,13 @@ use millstream_engine::definition::{RelationDef, Rowtime};
 use crate::catalog::ERROR_STREAM;
 use crate::error::{Span, SqlError};
 use crate::spelling::{did_you_mean, suggest};
+use crate::state_ttl::OPTION;
 use crate::statement::columns::{Columns, columns};
 use crate::statement::cursor::Cursor;
 use crate::statement::options::{Options, options};
-use crate::statement::{Create, Name, Pump, SinkInput, Statement, StatementKind, function, query};
+use crate::statement::{
+    Create, Name, Pump, Query, SinkInput, Statement, StatementKind, function, query,
+};
 
 /// The words a statement can begin with.
 const BEGINNINGS: [&str; 15] = [
@@ -140,8 +143,9 @@ fn create(cursor: &mut Cursor<'_>, streams: &[Location]) -> Result<StatementKind
         }
         Some("VIEW") => {
             let name = new_name(cursor, "the name of a view")?.value;
+            let state_ttl = view_state_ttl(cursor)?;
             cursor.expect("AS")?;
-            let query = query::query(cursor, streams)?;
+            let query = Query { state_ttl, ..query::query(cursor, streams)? };
             Ok(StatementKind::CreateView { name, or_replace, query })
         }
         Some("PUMP") => pump(cursor, or_replace, streams).map(StatementKind::CreatePump),
@@ -151,6 +155,22 @@ fn create(cursor: &mut Cursor<'_>, streams: &[Location]) -> Result<StatementKind
             function::function(cursor, name, or_replace).map(StatementKind::CreateFunction)
         }
         _ => Err(one_of(cursor, &OBJECTS)),
+    }
+}
+
+/// `[WITH (state_ttl = '…')]` of a view.
+fn view_state_ttl(cursor: &mut Cursor<'_>) -> Result<Option<i64>, SqlError> {
+    if !cursor.is_at(0, "WITH") {
+        return Ok(None);
+    }
+    let mut options = options(cursor)?;
+    let state_ttl = options.take_state_ttl()?;
+    match (options.pairs.first(), options.spans.first()) {
+        (Some((key, _)), Some((span, _))) => {
+            Err(SqlError::at(*span, format!("a view has no option {key}"))
+                .with_hint("the one option of a view is state_ttl"))
+        }
+        _ => Ok(state_ttl),
     }
 }
 
@@ -257,10 +277,22 @@ fn sink(
             "CREATE SINK name FROM stream WITH (connector = 'file', path = '…', format = 'csv')",
         ));
     }
-    let options = options(cursor)?;
+    let mut options = options(cursor)?;
+    let ttl_at = options.find(OPTION).map(|(_, (span, _))| span);
+    let state_ttl = options.take_state_ttl()?;
     let input = match relation {
-        Some(name) => SinkInput::Relation(name),
-        None if cursor.accept(&["AS"]) => SinkInput::Query(query::query(cursor, streams)?),
+        Some(name) => match ttl_at {
+            Some(span) => {
+                return Err(SqlError::at(span, "a sink FROM a relation has no state_ttl")
+                    .with_hint(
+                        "say it of the view, or write CREATE SINK name WITH (…) AS SELECT STREAM …",
+                    ));
+            }
+            None => SinkInput::Relation(name),
+        },
+        None if cursor.accept(&["AS"]) => {
+            SinkInput::Query(Query { state_ttl, ..query::query(cursor, streams)? })
+        }
         None => {
             return Err(cursor.expected("AS and a query").with_hint(
                 "CREATE SINK name WITH (…) AS SELECT STREAM …, or CREATE SINK name FROM stream WITH (…)",

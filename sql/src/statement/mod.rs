@@ -158,6 +158,8 @@ pub struct Query {
     pub ast: Box<ast::Query>,
     /// Whether the outermost `SELECT` says `STREAM`.
     pub stream: bool,
+    /// For how many milliseconds the rows of the streams that it names count; none for ever.
+    pub state_ttl: Option<i64>,
     /// Where it stands.
     pub span: Span,
 }

@@ -3,6 +3,7 @@
 use datafusion::sql::sqlparser::tokenizer::Token;
 
 use crate::error::{Span, SqlError};
+use crate::state_ttl;
 use crate::statement::cursor::Cursor;
 
 /// The options of a statement, as written: which of them exist is for the connector to say.
@@ -22,6 +23,19 @@ impl Options {
             .into_iter()
             .find(|((name, _), _)| name == key)
             .map(|((_, value), at)| (value.as_str(), *at))
+    }
+
+    /// Takes out for how many milliseconds rows count, if that is among them.
+    ///
+    /// # Errors
+    ///
+    /// When it is no length of time.
+    pub(crate) fn take_state_ttl(&mut self) -> Result<Option<i64>, SqlError> {
+        let Some(at) = self.pairs.iter().position(|(key, _)| key == state_ttl::OPTION) else {
+            return Ok(None);
+        };
+        let ((_, length), (_, span)) = (self.pairs.remove(at), self.spans.remove(at));
+        state_ttl::read(&length).map(Some).map_err(|error| error.or_at(span))
     }
 }
 

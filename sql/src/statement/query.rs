@@ -34,7 +34,7 @@ pub(crate) fn query(cursor: &mut Cursor<'_>, streams: &[Location]) -> Result<Que
     let span = cursor.span_since(start);
     rewrite::query(&mut ast).map_err(|error| error.or_at(span))?;
     let stream = says_stream(&ast, streams);
-    Ok(Query { ast, stream, span })
+    Ok(Query { ast, stream, state_ttl: None, span })
 }
 
 /// Reads one expression from the tokens before the next `,` or `)` outside parentheses.

@@ -6,6 +6,7 @@
 mod aggregate;
 mod columns;
 mod constant;
+mod expire;
 mod grouping;
 mod interval;
 mod join;
@@ -234,6 +235,9 @@ impl<'a> Translator<'a> {
 
     fn filter(&mut self, filter: &Filter) -> Result<NodeId, SqlError> {
         if let Some(node) = self.first_rows(filter)? {
+            return Ok(node);
+        }
+        if let Some(node) = self.expire(filter)? {
             return Ok(node);
         }
         let input = self.plan(&filter.input)?;
