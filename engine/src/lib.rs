@@ -30,6 +30,7 @@ pub mod fault;
 pub mod job;
 pub mod key_group;
 pub mod metrics;
+pub mod model;
 pub mod monotonic;
 pub mod operators;
 pub mod port;

@@ -20,19 +20,22 @@ pub const IDENTIFIER_FOLDING: &str = "identifier_folding";
 /// The setting that says whether a query may keep state that grows for ever.
 pub const UNBOUNDED_STATE: &str = "unbounded_state";
 
+/// The setting that names the schema of what follows. There is one schema, so it changes nothing.
+pub const SCHEMA: &str = "schema";
+
 /// A setting of a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Setting {
     /// Its name, lower case.
     pub name: &'static str,
-    /// The values it can have, lower case; the first is the default.
+    /// The values it can have, lower case; the first is the default. Without any it can have all.
     pub values: &'static [&'static str],
     /// What it does.
     pub about: &'static str,
 }
 
 /// The settings there are.
-pub const SETTINGS: [Setting; 2] = [
+pub const SETTINGS: [Setting; 3] = [
     Setting {
         name: IDENTIFIER_FOLDING,
         values: &["upper", "lower"],
@@ -43,6 +46,7 @@ pub const SETTINGS: [Setting; 2] = [
         values: &["refuse", "allow"],
         about: "whether a query may keep state that grows for ever",
     },
+    Setting { name: SCHEMA, values: &[], about: "changes nothing: there is one schema" },
 ];
 
 /// Checks that the setting `key` exists and can be `value`.
@@ -52,7 +56,8 @@ pub(crate) fn check_setting(key: &str, value: &str) -> Result<(), SqlError> {
         return Err(SqlError::new(format!("there is no setting {key}"))
             .with_hint(did_you_mean(key, names, "settings")));
     };
-    if setting.values.contains(&value.to_ascii_lowercase().as_str()) {
+    let known = &setting.values;
+    if known.is_empty() || known.contains(&value.to_ascii_lowercase().as_str()) {
         return Ok(());
     }
     Err(SqlError::new(format!("{key} cannot be '{value}'"))

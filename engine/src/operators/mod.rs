@@ -14,6 +14,7 @@ pub mod interval_join;
 mod isolate;
 mod join_output;
 pub mod lookup_join;
+pub mod model;
 #[cfg(test)]
 mod oracle;
 mod ordered_rows;

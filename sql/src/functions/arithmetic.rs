@@ -26,6 +26,9 @@ pub(crate) const REMAINDER: &str = "__remainder";
 /// `AVG` of a sum and a count.
 pub(crate) const AVERAGE: &str = "__average";
 
+/// The digits behind the point that a quotient has at least.
+const QUOTIENT_DIGITS: i16 = 6;
+
 /// The digits a `DECIMAL` result has at most, unless an operand has more.
 const DIGITS_MAX: i16 = 18;
 
@@ -145,7 +148,9 @@ fn quotient_type(types: &[DataType]) -> Result<DataType> {
     }
     let ((p1, s1), (p2, s2), most) = operands(types)?;
     let before = (p1 - s1 + s2).min(most);
-    let scale = (s1 + p2 + 1).max(6).min(most - before);
+    // Where there is no room for all digits, those behind the sixth go first: the rule gives six to the
+    // quotient of any operands.
+    let scale = (s1 + p2 + 1).max(QUOTIENT_DIGITS).min((most - before).max(QUOTIENT_DIGITS));
     Ok(decimal(before + scale, scale, most))
 }
 

@@ -15,7 +15,9 @@ use datafusion::logical_expr::{
     Volatility, WindowUDF,
 };
 
+use super::arrival;
 use super::markers::markers;
+use super::models;
 use super::operators::Operators;
 use super::window_functions;
 use crate::rewrite::ARRIVAL_ORDER;
@@ -63,10 +65,12 @@ impl Functions {
             }
             aggregate.insert(function.name().to_owned(), function);
         }
+        let in_arrival = arrival::aggregates().map(Arc::new);
+        aggregate.extend(in_arrival.map(|function| (function.name().to_owned(), function)));
         let every = aggregate.get("bool_and").map(Arc::clone);
         aggregate.extend(every.map(|every| ("every".to_owned(), every)));
         let mut window = HashMap::new();
-        let ours = window_functions::window().map(Arc::new);
+        let ours = window_functions::window().chain(models::window()).map(Arc::new);
         for function in SessionStateDefaults::default_window_functions().into_iter().chain(ours) {
             for alias in function.aliases() {
                 window.insert(alias.clone(), Arc::clone(&function));

@@ -77,6 +77,8 @@ pub(super) fn config() -> ConfigOptions {
     config.sql_parser.enable_ident_normalization = false;
     config.sql_parser.map_string_types_to_utf8view = false;
     config.sql_parser.collect_spans = true;
+    // The order of a stream passes on from a subquery.
+    config.sql_parser.enable_subquery_sort_elimination = false;
     // Filters that learn while they run give wrong rows when a plan runs more than once.
     config.optimizer.enable_dynamic_filter_pushdown = false;
     // A scalar subquery becomes a join, which has an incremental form.

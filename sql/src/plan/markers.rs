@@ -20,6 +20,7 @@ use millstream_engine::definition::{ROWTIME, TIMESTAMP_TYPE};
 use millstream_engine::monotonic::to_numbers;
 
 use super::functions::functions;
+use super::models;
 use crate::rewrite::ARRIVAL_ORDER;
 use crate::rowtime::HIDDEN_ROWTIME;
 use crate::rowtime::windowed::JOINED_AT;
@@ -39,12 +40,13 @@ pub(super) fn markers() -> [ScalarUDF; 4] {
     ]
 }
 
-/// Puts the windows of `__stagger` below their aggregates, and the column of the row's time into
-/// `__within`.
+/// Puts the windows of `__stagger` below their aggregates, the column of the row's time into `__within`,
+/// and the columns with numbers into the calls of models.
 pub(super) fn placed(plan: LogicalPlan) -> Result<LogicalPlan> {
     plan.transform_up_with_subqueries(|node| match node {
         LogicalPlan::Aggregate(aggregate) => staggered(aggregate),
         LogicalPlan::Sort(sort) => time_sorted(sort),
+        LogicalPlan::Window(window) => models::over_numbers(window),
         other => Ok(Transformed::no(other)),
     })
     .map(|transformed| transformed.data)

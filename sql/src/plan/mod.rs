@@ -9,12 +9,14 @@
 //! query means is what the batch query says.
 
 mod application;
+mod arrival;
 mod errors;
 mod explain;
 mod functions;
 mod insert;
 mod logical;
 mod markers;
+mod models;
 mod names;
 mod operators;
 mod order;

@@ -5,7 +5,11 @@
 //! Both are queries that can be written out, and become them. KDA counts approximately where there are
 //! many items; here the counts are exact.
 //!
-//! Source: "Top-K items" and "Count distinct items" of the Kinesis Data Analytics SQL reference.
+//! `TABLE(GROUP_RANK(CURSOR(SELECT STREAM …), 'by', 'rank', 'desc', 'asc', idle, most))`, the ranks of rows
+//! of equal times, is another. The clock closes the last group; how long it may idle is left alone.
+//!
+//! Source: "Top-K items", "Count distinct items" and "Group rank" of the Kinesis Data Analytics SQL
+//! reference.
 
 use datafusion::sql::sqlparser::ast::{
     self, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, SetExpr, Spanned,
@@ -22,6 +26,11 @@ use crate::syntax::is_named;
 const TOP_K: &str = "TOP_K_ITEMS_TUMBLING";
 const COUNT_DISTINCT: &str = "COUNT_DISTINCT_ITEMS_TUMBLING";
 
+const GROUP_RANK: &str = "GROUP_RANK";
+
+/// The text that stands for a call over `(SELECT 1)`, and the query that belongs there.
+type WriteOut = fn(&mut Function) -> Result<(String, ast::Query), SqlError>;
+
 /// The longest window, in seconds, as in Kinesis Data Analytics.
 const SECONDS_MAX: u64 = 3600;
 
@@ -33,12 +42,14 @@ pub(super) fn table_factor(factor: &mut TableFactor) -> Result<(), SqlError> {
     let TableFactor::TableFunction { expr: Expr::Function(function), alias } = factor else {
         return Ok(());
     };
-    let is_top = is_named(&function.name, TOP_K);
-    if !is_top && !is_named(&function.name, COUNT_DISTINCT) {
+    let known: [(&str, WriteOut); 3] =
+        [(TOP_K, top_k), (COUNT_DISTINCT, count_distinct), (GROUP_RANK, group_rank)];
+    let Some((_, write)) = known.into_iter().find(|(name, _)| is_named(&function.name, name))
+    else {
         return Ok(());
-    }
+    };
     let span = function.name.span();
-    let call = if is_top { top_k(function) } else { count_distinct(function) };
+    let call = write(function);
     let (text, cursor) =
         call.map_err(|error| span_of(span).into_iter().fold(error, SqlError::or_at))?;
     let query = written_out(&text, span, cursor)?;
@@ -46,7 +57,7 @@ pub(super) fn table_factor(factor: &mut TableFactor) -> Result<(), SqlError> {
     Ok(())
 }
 
-fn derived(query: ast::Query, alias: Option<TableAlias>) -> TableFactor {
+pub(super) fn derived(query: ast::Query, alias: Option<TableAlias>) -> TableFactor {
     TableFactor::Derived { lateral: false, subquery: Box::new(query), alias, sample: None }
 }
 
@@ -80,12 +91,52 @@ fn top_k(function: &mut Function) -> Result<(String, ast::Query), SqlError> {
     Ok((text, cursor))
 }
 
-fn wrong(usage: &str) -> SqlError {
+fn group_rank(function: &mut Function) -> Result<(String, ast::Query), SqlError> {
+    let usage = "GROUP_RANK(CURSOR(SELECT STREAM …), 'by', 'rank', 'asc' or 'desc', 'asc' or 'desc', idle, most)";
+    let [cursor, by, rank, order, order_out, idle, most] = arguments(function, usage)?;
+    let cursor = query_of(cursor, usage)?;
+    let (by, rank) = (column_of(&by, usage)?, column_of(&rank, usage)?);
+    let (order, order_out) = (direction_of(&order, usage)?, direction_of(&order_out, usage)?);
+    count_of(&idle, u64::MAX, "milliseconds of idling")?;
+    let most = count_of(&most, u64::MAX, "rows of a group")?;
+    let over = format!("OVER (PARTITION BY c.ROWTIME ORDER BY c.{by} {order})");
+    let limit = match most {
+        0 => String::new(),
+        most => format!(" QUALIFY ROW_NUMBER() {over} <= {most}"),
+    };
+    let text = format!(
+        "SELECT w.* FROM (SELECT c.*, CAST(RANK() {over} AS INTEGER) AS {rank} FROM (SELECT 1) AS c{limit}) \
+         AS w ORDER BY w.ROWTIME, w.{rank} {order_out}"
+    );
+    Ok((text, cursor))
+}
+
+/// `'asc'` or `'desc'`.
+fn direction_of(expr: &Expr, usage: &str) -> Result<&'static str, SqlError> {
+    let Expr::Value(value) = expr else { return Err(wrong(usage)) };
+    match &value.value {
+        Value::SingleQuotedString(word) if word.eq_ignore_ascii_case("asc") => Ok("ASC"),
+        Value::SingleQuotedString(word) if word.eq_ignore_ascii_case("desc") => Ok("DESC"),
+        _ => Err(wrong(usage)),
+    }
+}
+
+/// A number from 0 on.
+fn count_of(expr: &Expr, most: u64, what: &str) -> Result<u64, SqlError> {
+    let is_zero = matches!(expr, Expr::Value(value)
+        if matches!(&value.value, Value::Number(digits, _) if digits == "0"));
+    if is_zero { Ok(0) } else { number_of(expr, most, what) }
+}
+
+pub(super) fn wrong(usage: &str) -> SqlError {
     SqlError::new("the arguments of this table function are others").with_hint(usage.to_owned())
 }
 
 /// The arguments of the call, if there are as many.
-fn arguments<const N: usize>(function: &mut Function, usage: &str) -> Result<[Expr; N], SqlError> {
+pub(super) fn arguments<const N: usize>(
+    function: &mut Function,
+    usage: &str,
+) -> Result<[Expr; N], SqlError> {
     let FunctionArguments::List(list) = &mut function.args else { return Err(wrong(usage)) };
     let arguments = list.args.drain(..).filter_map(|argument| match argument {
         FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => Some(expr),
@@ -95,7 +146,7 @@ fn arguments<const N: usize>(function: &mut Function, usage: &str) -> Result<[Ex
 }
 
 /// The query inside `CURSOR(…)`.
-fn query_of(expr: Expr, usage: &str) -> Result<ast::Query, SqlError> {
+pub(super) fn query_of(expr: Expr, usage: &str) -> Result<ast::Query, SqlError> {
     match expr {
         Expr::Function(Function { name, args: FunctionArguments::Subquery(query), .. })
             if is_named(&name, "CURSOR") =>
@@ -117,7 +168,7 @@ fn column_of(expr: &Expr, usage: &str) -> Result<String, SqlError> {
     }
 }
 
-fn number_of(expr: &Expr, most: u64, what: &str) -> Result<u64, SqlError> {
+pub(super) fn number_of(expr: &Expr, most: u64, what: &str) -> Result<u64, SqlError> {
     let number = match expr {
         Expr::Value(value) => match &value.value {
             Value::Number(digits, _) => digits.parse().ok(),
@@ -132,7 +183,11 @@ fn number_of(expr: &Expr, most: u64, what: &str) -> Result<u64, SqlError> {
 }
 
 /// The query `text`, which stands at `span`, over `cursor` in the place of its `(SELECT 1)`.
-fn written_out(text: &str, span: Span, cursor: ast::Query) -> Result<ast::Query, SqlError> {
+pub(super) fn written_out(
+    text: &str,
+    span: Span,
+    cursor: ast::Query,
+) -> Result<ast::Query, SqlError> {
     let unreadable = |error: String| SqlError::new(error);
     let mut tokens = Vec::new();
     Tokenizer::new(&Lexical, text)

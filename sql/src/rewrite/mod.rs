@@ -3,9 +3,11 @@
 //! Each keeps the meaning and works anywhere an expression may stand, in `GROUP BY` and subqueries too.
 //! None needs to know the columns of a relation; what does is in [`crate::rowtime`].
 
+pub(crate) mod arrival;
 mod cast;
 pub(crate) mod inline;
 mod items;
+pub(crate) mod model;
 mod modulo;
 mod pattern;
 mod period;
@@ -58,7 +60,11 @@ impl VisitorMut for Rewriter {
     }
 
     fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<SqlError> {
-        stop_on(window_table::table_factor(factor).and_then(|()| items::table_factor(factor)))
+        stop_on(
+            window_table::table_factor(factor)
+                .and_then(|()| items::table_factor(factor))
+                .and_then(|()| model::table_factor(factor)),
+        )
     }
 
     fn pre_visit_relation(&mut self, relation: &mut ObjectName) -> ControlFlow<SqlError> {

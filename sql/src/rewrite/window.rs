@@ -160,7 +160,11 @@ impl VisitorMut for Windows {
         };
         match spec {
             Ok(spec) => {
+                let in_arrival = spec.order_by.is_empty() && spec.window_frame.is_some();
                 function.over = Some(WindowType::WindowSpec(ordered(spec)));
+                if in_arrival {
+                    return super::stop_on(super::arrival::function(function));
+                }
                 ControlFlow::Continue(())
             }
             Err(error) => ControlFlow::Break(error),

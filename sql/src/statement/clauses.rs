@@ -5,6 +5,8 @@
 //! ORDER BY t WITHIN INTERVAL …, k                         ORDER BY __within(t, INTERVAL …), k
 //! s OVER (RANGE INTERVAL … PRECEDING) AS a                s AS a WITH (INTERVAL …)
 //! s OVER w                                                s AS w WITH (w)
+//! NTH_VALUE(x, n) FROM LAST                               NTH_VALUE(x, n, 'FROM LAST')
+//! U&'d!0061t' UESCAPE '!'                                 'dat'
 //! ```
 //!
 //! It is done on tokens, each of which keeps its place in the text. What the functions and hints mean
@@ -30,6 +32,9 @@ pub(crate) const ROWS: &str = "__rows";
 /// The hint of a window on a relation in `FROM` that lies ahead of the row.
 pub(crate) const FOLLOWING: &str = "__following";
 
+/// The argument that stands for `FROM LAST` behind the arguments of `NTH_VALUE`.
+pub(crate) const FROM_LAST_MARK: &str = "FROM LAST";
+
 /// The tokens of a query with those clauses replaced.
 pub(crate) fn rewritten(tokens: &[TokenWithSpan]) -> Result<Vec<TokenWithSpan>, SqlError> {
     let mut rewriter = Rewriter { tokens, at: 0, out: Vec::with_capacity(tokens.len()) };
@@ -53,7 +58,11 @@ pub(crate) fn rewritten(tokens: &[TokenWithSpan]) -> Result<Vec<TokenWithSpan>, 
             }
             _ => {}
         }
-        let replaced = rewriter.stagger()? || rewriter.time_sort()? || rewriter.window()?;
+        let replaced = rewriter.stagger()?
+            || rewriter.time_sort()?
+            || rewriter.last()
+            || rewriter.escaped()?
+            || rewriter.window()?;
         if !replaced {
             rewriter.copy();
         }
@@ -263,6 +272,63 @@ impl Rewriter<'_> {
         Ok(true)
     }
 
+    /// `U&'…' UESCAPE '!'`: the text with the character that stands for the backslash.
+    fn escaped(&mut self) -> Result<bool, SqlError> {
+        let Some(Token::UnicodeStringLiteral(text)) = self.peek(0).map(|token| &token.token) else {
+            return Ok(false);
+        };
+        if !self.is_at(1, "UESCAPE") {
+            // The planner knows one kind of text.
+            self.put(Token::SingleQuotedString(text.clone()));
+            self.at += 1;
+            return Ok(true);
+        }
+        let escape = match self.peek(2).map(|token| &token.token) {
+            Some(Token::SingleQuotedString(escape)) => escape.chars().next().filter(|first| {
+                escape.len() == first.len_utf8() && !first.is_ascii_hexdigit() && *first != '+'
+            }),
+            _ => None,
+        };
+        let Some(escape) = escape else {
+            self.at += 2;
+            let error = self.expected("one character in quotes behind UESCAPE, which is no digit");
+            return Err(error.with_hint("U&'d!0061t!0061' UESCAPE '!'"));
+        };
+        let Some(text) = unescaped(text, escape) else {
+            return Err(SqlError::at(
+                self.span(),
+                format!("{escape} stands before no character here"),
+            )
+            .with_hint("four hexadecimal digits follow it, or + and six, or itself"));
+        };
+        self.put(Token::SingleQuotedString(text));
+        self.at += 3;
+        Ok(true)
+    }
+
+    /// `FROM FIRST` or `FROM LAST` behind the arguments of a function with a window.
+    fn last(&mut self) -> bool {
+        let from_last = self.is_at(1, "LAST");
+        let is_call = matches!(self.out.last().map(|token| &token.token), Some(Token::RParen));
+        if !(self.is_at(0, "FROM") && is_call && (from_last || self.is_at(1, "FIRST"))) {
+            return false;
+        }
+        if !["OVER", "IGNORE", "RESPECT"].iter().any(|word| self.is_at(2, word)) {
+            return false;
+        }
+        if from_last && let Some(closing) = self.out.pop() {
+            self.put(Token::Comma);
+            self.put(Token::SingleQuotedString(FROM_LAST_MARK.to_owned()));
+            self.out.push(closing);
+        }
+        self.at += 2;
+        // Behind it stands OVER, which is not that of a relation.
+        if self.is_at(0, "OVER") {
+            self.copy();
+        }
+        true
+    }
+
     /// `relation OVER …` in `FROM`.
     fn window(&mut self) -> Result<bool, SqlError> {
         let Some(name) = self.word_at(0) else { return Ok(false) };
@@ -385,6 +451,26 @@ fn window_frame(rewriter: &Rewriter<'_>, closing: usize) -> Option<Vec<TokenWith
         (false, _, true) if is(first, "INTERVAL") && !between => Some(call(FOLLOWING, amount)),
         _ => None,
     }
+}
+
+/// The text with its escaped characters; none if one is not.
+fn unescaped(text: &str, escape: char) -> Option<String> {
+    let mut plain = String::with_capacity(text.len());
+    let mut rest = text.chars().peekable();
+    while let Some(letter) = rest.next() {
+        if letter != escape {
+            plain.push(letter);
+        } else if rest.next_if_eq(&escape).is_some() {
+            plain.push(escape);
+        } else {
+            let length = if rest.next_if_eq(&'+').is_some() { 6 } else { 4 };
+            let digits: String = rest.by_ref().take(length).collect();
+            let is_whole = digits.len() == length && digits.bytes().all(|b| b.is_ascii_hexdigit());
+            let code = is_whole.then(|| u32::from_str_radix(&digits, 16).ok()).flatten();
+            plain.push(code.and_then(char::from_u32)?);
+        }
+    }
+    Some(plain)
 }
 
 fn is_within_desc(tokens: &[TokenWithSpan], at: usize) -> bool {

@@ -8,6 +8,7 @@
 //! CREATE [OR REPLACE] SINK name WITH (options) AS query
 //! CREATE [OR REPLACE] FUNCTION name (parameters) RETURNS type … RETURN expression
 //! DROP STREAM|TABLE|VIEW|PUMP|SINK|FUNCTION [IF EXISTS] name
+//! CREATE [OR REPLACE] SCHEMA name · SET SCHEMA 'name'
 //! EXPLAIN [ANALYZE] statement · DESCRIBE name · SHOW objects · SET key = value
 //! START|STOP PUMP name · ALTER PUMP name, … START|STOP · START JOB · STOP JOB [number] · query
 //! ```
@@ -15,7 +16,7 @@
 use datafusion::sql::sqlparser::tokenizer::{Location, Token};
 use millstream_engine::definition::{RelationDef, Rowtime};
 
-use crate::catalog::ERROR_STREAM;
+use crate::catalog::{ERROR_STREAM, SCHEMA};
 use crate::error::{Span, SqlError};
 use crate::spelling::{did_you_mean, suggest};
 use crate::state_ttl::OPTION;
@@ -123,8 +124,22 @@ fn begins_query(cursor: &Cursor<'_>) -> bool {
         || ["SELECT", "WITH", "VALUES"].iter().any(|word| cursor.is_at(0, word))
 }
 
+/// A schema as a setting. There is one, under whatever name.
+fn schema(cursor: &mut Cursor<'_>) -> Result<StatementKind, SqlError> {
+    let what = "the name of a schema";
+    let value = match cursor.string(what) {
+        // In quotes inside the string it is an identifier as it stands.
+        Ok(name) => name,
+        Err(_) => cursor.qualified_name(what)?.value,
+    };
+    Ok(StatementKind::Set { key: SCHEMA.to_owned(), value })
+}
+
 fn create(cursor: &mut Cursor<'_>, streams: &[Location]) -> Result<StatementKind, SqlError> {
     let or_replace = cursor.accept(&["OR", "REPLACE"]);
+    if cursor.accept(&["SCHEMA"]) {
+        return schema(cursor);
+    }
     match cursor.accept_one(&OBJECTS) {
         Some("STREAM") => {
             let name = new_name(cursor, "the name of a stream")?;
@@ -358,6 +373,11 @@ fn pumps(cursor: &mut Cursor<'_>) -> Result<Vec<Name>, SqlError> {
 }
 
 fn set(cursor: &mut Cursor<'_>) -> Result<StatementKind, SqlError> {
+    let is_name = matches!(cursor.peek_nth(1), Some(Token::SingleQuotedString(_) | Token::Word(_)));
+    if cursor.is_at(0, "SCHEMA") && is_name && !cursor.is_at(1, "TO") {
+        cursor.advance();
+        return schema(cursor);
+    }
     let key = setting_name(cursor)?.value.to_lowercase();
     if !cursor.accept_token(&Token::Eq) && !cursor.accept(&["TO"]) {
         return Err(cursor.expected("=").with_hint("SET unbounded_state = 'allow'"));

@@ -22,6 +22,9 @@ use super::history::{History, Source, retain};
 use super::kernel::{Kernel, source_index};
 use crate::error::{Error, Result};
 
+/// The aggregates that keep the rows of their frame one by one, so that any of them can leave.
+const KEEPING: [&str; 2] = ["__nth", "__exp_avg"];
+
 /// The aggregates whose `retract_batch` is an exact inverse of the oldest rows, NULLs included.
 const RETRACTING: [&str; 5] = ["avg", "count", "max", "min", "sum"];
 
@@ -65,8 +68,8 @@ impl Refold {
             arguments.push(new_argument(&argument, sources)?);
         }
         let exact = exact && !matches!(aggregate.field().data_type(), DataType::Float64);
-        let retracts = exact
-            && RETRACTING.contains(&aggregate.fun().name())
+        let name = aggregate.fun().name();
+        let retracts = (KEEPING.contains(&name) || (exact && RETRACTING.contains(&name)))
             && aggregate.create_sliding_accumulator().is_ok();
         let aggregate = Arc::clone(aggregate);
         Ok(Self { aggregate, arguments, retracts, partitions: Vec::new() })

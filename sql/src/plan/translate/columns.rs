@@ -72,11 +72,17 @@ impl<'a> Columns<'a> {
                 let inner = Box::new(self.replace(&cast.expr));
                 Expr::Cast(Cast { expr: inner, field: Arc::clone(&cast.field) })
             }
-            _ => {
-                let index = self.add(expr);
-                Expr::Column(Column::from_name(self.names[index].as_str()))
-            }
+            _ => self.plain(expr),
         }
+    }
+
+    /// `expr` as a column of the projection, or a literal.
+    pub(super) fn plain(&mut self, expr: &Expr) -> Expr {
+        if matches!(expr, Expr::Literal(..)) {
+            return expr.clone();
+        }
+        let index = self.add(expr);
+        Expr::Column(Column::from_name(self.names[index].as_str()))
     }
 
     /// An aggregate's arguments, filter and order over the projection.

@@ -10,6 +10,7 @@ mod expire;
 mod grouping;
 mod interval;
 mod join;
+mod model;
 mod origin;
 mod over;
 mod rank;
@@ -194,7 +195,7 @@ impl<'a> Translator<'a> {
             return Ok(*node);
         }
         let node = match plan {
-            LogicalPlan::SubqueryAlias(alias) => return self.plan(&alias.input),
+            LogicalPlan::SubqueryAlias(alias) => return self.subquery(&alias.input),
             LogicalPlan::TableScan(scan) => self.scan(scan)?,
             LogicalPlan::Projection(projection) => self.projection(projection)?,
             LogicalPlan::Filter(filter) => self.filter(filter)?,
@@ -221,6 +222,19 @@ impl<'a> Translator<'a> {
         };
         self.shared.insert(plan.clone(), node);
         Ok(node)
+    }
+
+    /// The node of a subquery. Its `ORDER BY` means nothing where its rows may be taken back.
+    fn subquery(&mut self, plan: &LogicalPlan) -> Result<NodeId, SqlError> {
+        if let LogicalPlan::Sort(sort) = plan
+            && sort.fetch.is_none()
+        {
+            let input = self.plan(&sort.input)?;
+            if self.dataflow.node(input).updating {
+                return Ok(input);
+            }
+        }
+        self.plan(plan)
     }
 
     fn projection(&mut self, projection: &Projection) -> Result<NodeId, SqlError> {
@@ -250,6 +264,9 @@ impl<'a> Translator<'a> {
     /// The node of an `OVER`, or of what is planned as one.
     fn any_window(&mut self, window: &Window) -> Result<NodeId, SqlError> {
         if let Some(node) = self.session(window)? {
+            return Ok(node);
+        }
+        if let Some(node) = self.model(window)? {
             return Ok(node);
         }
         match self.stagger(window)? {

@@ -1,5 +1,6 @@
 //! `OVER` with standard SQL's meaning: any function, order and frame. In the order of time, with frames
-//! that reach a bounded way, each row comes out once; else what came out is kept up to date.
+//! that reach a bounded way, each row comes out once, and so it does where the partitions are of a time
+//! that passes; else what came out is kept up to date.
 
 use std::sync::Arc;
 
@@ -11,6 +12,7 @@ use datafusion::physical_plan::WindowExpr;
 use datafusion::physical_planner::create_window_expr;
 use millstream_engine::dataflow::NodeId;
 use millstream_engine::operators::ordered_window::{OrderedFunction, OrderedWindowSpec, Reach};
+use millstream_engine::operators::per_window::{Emission, PerWindowSpec};
 use millstream_engine::operators::top_n::can_be_ordered;
 use millstream_engine::operators::updating_window::UpdatingWindowSpec;
 
@@ -78,7 +80,10 @@ impl Translator<'_> {
                         input_schema: below,
                         schema: Arc::clone(&schema),
                     };
-                    self.operator(schema, true, vec![node], spec)
+                    match self.at_close(node, &spec) {
+                        Some(closing) => self.operator(schema, false, vec![node], closing),
+                        None => self.operator(schema, true, vec![node], spec),
+                    }
                 }
             };
         }
@@ -92,6 +97,27 @@ impl Translator<'_> {
 }
 
 impl Translator<'_> {
+    /// The windows once each, when the watermark has passed them: where rows are only added, and
+    /// partitioned by a time with a watermark.
+    fn at_close(&self, node: NodeId, spec: &UpdatingWindowSpec) -> Option<PerWindowSpec> {
+        if self.dataflow.node(node).updating {
+            return None;
+        }
+        let known = self.timed(node);
+        let keys = spec.partition_by.iter().copied();
+        let mut times: Vec<usize> = keys.filter(|key| known.get(*key).is_some()).collect();
+        times.dedup();
+        let times_out = times.iter().enumerate().map(|(at, column)| (*column, at)).collect();
+        (!times.is_empty()).then(|| PerWindowSpec {
+            inner: Arc::new(spec.clone()),
+            times: vec![times],
+            times_out,
+            emission: Emission::AtClose,
+            input_schemas: vec![Arc::clone(&spec.input_schema)],
+            schema: Arc::clone(&spec.schema),
+        })
+    }
+
     /// How far these functions reach, if each row can come out once: over rows that are only added, in
     /// the order of a time with a watermark.
     fn reaches(

@@ -49,7 +49,7 @@ impl Translator<'_> {
                 return Err(SqlError::new("windows of one SELECT differ in PARTITION BY")
                     .with_hint("compute them one after another, in nested SELECTs"));
             }
-            let args = params.args.iter().map(|arg| columns.replace(arg)).collect();
+            let args = params.args.iter().map(|arg| columns.plain(arg)).collect();
             calls.push(Call { function, params, args, frame: frame(&params.window_frame)? });
         }
         let (time, partition_by) =
@@ -137,7 +137,7 @@ fn is_in_arrival_order(expr: &Expr) -> bool {
 }
 
 /// The time a KDA window is ordered by.
-fn arrival_order(params: &WindowFunctionParams) -> Result<&Expr, SqlError> {
+pub(super) fn arrival_order(params: &WindowFunctionParams) -> Result<&Expr, SqlError> {
     let refused = || {
         SqlError::new("OVER with ORDER BY cannot run continuously")
             .with_hint("leave ORDER BY out: rows come in the order of ROWTIME, as in KDA")
