@@ -20,7 +20,7 @@ use super::manifest::{Base, Manifest, PartKind};
 use super::protocol::{BASES, COMMITS, MARKERS, Owner, commit_number};
 use super::recovery::{assemble, of_files, read_needed};
 use super::store::{Created, StateStore, Stored};
-use crate::dataflow::{Dataflow, NodeId};
+use crate::dataflow::Dataflow;
 use crate::error::{Error, Result};
 use crate::executor::fold;
 
@@ -96,23 +96,13 @@ async fn write_base(
         let recovered = assemble(&manifest, &files)?;
         drop(files);
         let snapshot = fold(&dataflow, manifest.lanes, recovered.snapshots)?;
-        let part = |node: NodeId, kind, lane| {
-            move |(name, rows)| Part { node: node.0, kind, lane, name, rows }
-        };
-        let mut parts = Vec::new();
-        for (node, lane, state) in snapshot.operators {
-            let state = state.into_iter().map(|batch| (batch.part.into(), batch.rows));
-            parts.extend(state.map(part(node, PartKind::Operator, lane)));
-        }
-        for (node, rows) in snapshot.tables {
-            let rows = rows.into_iter().map(|rows| ("rows".into(), rows));
-            parts.extend(rows.map(part(node, PartKind::Table, 0)));
-        }
+        let mut parts: Vec<Part> = Part::of_operators(snapshot.operators).collect();
+        parts.extend(Part::of_tables(snapshot.tables));
         for (node, sink) in recovered.sinks {
             for rows in &sink.rows {
                 let rows = of_files(rows, &sink.files)?;
                 if rows.num_rows() > 0 {
-                    parts.push(part(node, PartKind::Sink, 0)(("rows".into(), rows)));
+                    parts.push(Part::of(node, PartKind::Sink, rows));
                 }
             }
         }

@@ -18,7 +18,9 @@ use arrow::ipc::writer::{IpcWriteOptions, StreamWriter};
 use bytes::Bytes;
 
 use super::manifest::{Manifest, PartKind, PartRecord};
+use crate::dataflow::NodeId;
 use crate::error::{Error, Result};
+use crate::operators::StateBatch;
 
 /// The version of the format.
 pub const VERSION: u32 = 1;
@@ -38,6 +40,32 @@ pub(crate) struct Part {
     pub(crate) lane: usize,
     pub(crate) name: Cow<'static, str>,
     pub(crate) rows: RecordBatch,
+}
+
+impl Part {
+    /// Rows of a node as a whole.
+    pub(crate) fn of(node: NodeId, kind: PartKind, rows: RecordBatch) -> Self {
+        Self { node: node.0, kind, lane: 0, name: "rows".into(), rows }
+    }
+
+    /// The state of operators, by node and lane.
+    pub(crate) fn of_operators(
+        operators: Vec<(NodeId, usize, Vec<StateBatch>)>,
+    ) -> impl Iterator<Item = Self> {
+        operators.into_iter().flat_map(|(node, lane, state)| {
+            state.into_iter().map(move |StateBatch { part, rows }| {
+                let (node, name) = (node.0, part.into());
+                Self { node, kind: PartKind::Operator, lane, name, rows }
+            })
+        })
+    }
+
+    /// The rows of tables.
+    pub(crate) fn of_tables(tables: Vec<(NodeId, Vec<RecordBatch>)>) -> impl Iterator<Item = Self> {
+        tables.into_iter().flat_map(|(node, rows)| {
+            rows.into_iter().map(move |rows| Self::of(node, PartKind::Table, rows))
+        })
+    }
 }
 
 /// A state file that was read.

@@ -186,18 +186,8 @@ async fn run(
 async fn contents(commit: Commit, owner: &Owner) -> Result<(Manifest, Vec<Part>)> {
     let head = owner.head();
     let Commit { snapshot, replies, watermark_ms, ending } = commit;
-    let part = |node: NodeId, kind, lane| {
-        move |(name, rows)| Part { node: node.0, kind, lane, name, rows }
-    };
-    let mut parts = Vec::new();
-    for (node, lane, state) in snapshot.operators {
-        let state = state.into_iter().map(|batch| (batch.part.into(), batch.rows));
-        parts.extend(state.map(part(node, PartKind::Operator, lane)));
-    }
-    for (node, rows) in snapshot.tables {
-        let rows = rows.into_iter().map(|rows| ("rows".into(), rows));
-        parts.extend(rows.map(part(node, PartKind::Table, 0)));
-    }
+    let mut parts: Vec<Part> = Part::of_operators(snapshot.operators).collect();
+    parts.extend(Part::of_tables(snapshot.tables));
     let mut errors = snapshot.errors;
     let mut sinks = Vec::with_capacity(replies.len());
     for (node, reply) in replies {
@@ -206,8 +196,8 @@ async fn contents(commit: Commit, owner: &Owner) -> Result<(Manifest, Vec<Part>)
         let Changes { state, bad } =
             changes.map_err(|_| Error::bug("a sink ended in the middle of a checkpoint"))?;
         errors.extend(bad);
-        let rows = state.rows.into_iter().map(|rows| ("rows".into(), rows));
-        parts.extend(rows.map(part(node, PartKind::Sink, 0)));
+        let rows = state.rows.into_iter();
+        parts.extend(rows.map(|rows| Part::of(node, PartKind::Sink, rows)));
         let name = head.nodes.get(node.0).map_or("", |node| node.name.as_str());
         let name = name.strip_prefix("sink ").unwrap_or(name).to_owned();
         sinks.push(SinkRecord { node: node.0, name, begun: state.begun, files: state.files });
@@ -215,7 +205,7 @@ async fn contents(commit: Commit, owner: &Owner) -> Result<(Manifest, Vec<Part>)
     let error_stream = head.nodes.iter().position(|node| node.name == crate::fault::ERROR_STREAM);
     if let Some(node) = error_stream.filter(|_| !errors.is_empty()) {
         let rows = crate::fault::save_rows(&errors)?;
-        parts.push(part(NodeId(node), PartKind::Errors, 0)(("rows".into(), rows)));
+        parts.push(Part::of(NodeId(node), PartKind::Errors, rows));
     }
     let manifest = Manifest {
         epoch: snapshot.epoch,
