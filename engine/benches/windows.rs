@@ -78,7 +78,7 @@ fn epoch(number: i64) -> Input {
 #[divan::bench(args = [1, 5, 20, 100], sample_count = 5)]
 fn hop(bencher: Bencher<'_, '_>, panes: i64) {
     let spec = spec(panes);
-    let cx = EpochContext { epoch: 1, now_ms: 0, owner: "BENCH".into() };
+    let cx = EpochContext { epoch: 1, now_ms: 0, owner: "BENCH".into(), ended: false };
     bencher
         .counter(ItemsCount::new(EPOCHS * ROWS))
         .with_inputs(|| (0_i64..).take(EPOCHS).map(epoch).collect::<Vec<_>>())

@@ -96,9 +96,17 @@ enum Running {
 struct Epoch {
     now_ms: i64,
     edges: Vec<Lanes>,
+    /// For each node so far whether it will give any more rows.
+    ended: Vec<bool>,
     arrived: Vec<Vec<SourceEvent>>,
     tables: Vec<Option<Vec<RecordBatch>>>,
     output: EpochOutput,
+}
+
+impl Epoch {
+    fn has_ended(&self, inputs: &[NodeId]) -> bool {
+        inputs.iter().all(|input| self.ended[input.0])
+    }
 }
 
 impl Executor {
@@ -154,6 +162,13 @@ impl Executor {
                 NodeKind::Operator(spec) => self.run_operator(id, spec.as_ref(), &mut epoch)?,
                 NodeKind::Sink(_) | NodeKind::View(_) => self.run_result(id, &mut epoch)?,
             };
+            epoch.ended.push(match &self.nodes[id.0] {
+                Running::Source(source) => source.has_ended(),
+                Running::ErrorStream => ended_before,
+                // What is read anew is there before the streams end.
+                Running::Table { .. } => true,
+                Running::Operator(_) | Running::Result(_) => epoch.has_ended(&node.inputs),
+            });
             epoch.edges.push(lanes);
             self.watermarks[id.0] = watermarks;
         }
@@ -201,7 +216,8 @@ impl Executor {
             }
         }
         let output = EpochOutput { epoch: self.epoch, ..EpochOutput::default() };
-        Epoch { now_ms, edges: Vec::with_capacity(count), arrived, tables, output }
+        let edges = Vec::with_capacity(count);
+        Epoch { now_ms, edges, ended: Vec::with_capacity(count), arrived, tables, output }
     }
 
     fn sources(&self) -> impl Iterator<Item = &SourceState> {
@@ -312,6 +328,7 @@ impl Executor {
             epoch: self.epoch,
             now_ms: epoch.now_ms,
             owner: Arc::clone(&node.owner),
+            ended: epoch.has_ended(&node.inputs),
         };
         let Running::Operator(operators) = &mut self.nodes[id.0] else {
             return Err(Error::bug("an operator node that is none"));

@@ -99,11 +99,6 @@ impl Executor {
     /// When the snapshots are of another dataflow, or of another number of lanes and an operator's
     /// state cannot be spread anew.
     pub fn restore(&mut self, snapshots: Vec<Snapshot>) -> Result<()> {
-        self.restore_and_keep(snapshots).map(drop)
-    }
-
-    /// As [`Executor::restore`]; returns the state each lane of each node was given.
-    fn restore_and_keep(&mut self, snapshots: Vec<Snapshot>) -> Result<Vec<Vec<Vec<StateBatch>>>> {
         let mut states: Vec<Vec<Vec<StateBatch>>> =
             vec![vec![Vec::new(); self.lanes]; self.nodes.len()];
         for snapshot in snapshots {
@@ -128,11 +123,11 @@ impl Executor {
                 }
             }
         }
-        for (node, states) in self.nodes.iter_mut().zip(&states) {
+        for (node, states) in self.nodes.iter_mut().zip(states) {
             match node {
                 Running::Operator(lanes) => {
                     for (operator, state) in lanes.iter_mut().zip(states) {
-                        operator.restore(state.clone())?;
+                        operator.restore(state)?;
                     }
                 }
                 Running::Result(Some(contents)) => {
@@ -141,7 +136,7 @@ impl Executor {
                 _ => {}
             }
         }
-        Ok(states)
+        Ok(())
     }
 
     /// Bytes of memory the state of each operator holds, largest first.
@@ -225,23 +220,21 @@ fn other_dataflow() -> Error {
     Error::bug("a snapshot of another dataflow")
 }
 
-/// What `snapshots` amount to, as one snapshot: each operator says everything once. One that cannot
-/// keeps what it said, piece after piece.
+/// What `snapshots` amount to, as one snapshot: each operator says everything once.
 ///
 /// # Errors
 ///
 /// When the snapshots are of another dataflow.
 pub fn fold(dataflow: &Arc<Dataflow>, lanes: usize, snapshots: Vec<Snapshot>) -> Result<Snapshot> {
     let mut executor = Executor::new(Arc::clone(dataflow), lanes)?;
-    let said = executor.restore_and_keep(snapshots)?;
+    executor.restore(snapshots)?;
     let mut folded = Snapshot::empty(executor.epoch, executor.lanes);
-    for (index, (node, said)) in executor.nodes.iter_mut().zip(said).enumerate() {
+    for (index, node) in executor.nodes.iter_mut().enumerate() {
         match node {
             Running::Operator(operators) => {
-                for (lane, (operator, said)) in operators.iter_mut().zip(said).enumerate() {
-                    let all = operator.forget_snapshots();
-                    let state = if all { operator.snapshot()? } else { said };
-                    folded.add_operator(NodeId(index), lane, state);
+                for (lane, operator) in operators.iter_mut().enumerate() {
+                    operator.forget_snapshots();
+                    folded.add_operator(NodeId(index), lane, operator.snapshot()?);
                 }
             }
             Running::Table { rows, .. } => folded.add_table(NodeId(index), rows.clone()),

@@ -75,6 +75,10 @@ impl Operator for Constant {
         Ok(vec![StateBatch { part: GIVEN, rows: RecordBatch::try_from_iter([(GIVEN, given)])? }])
     }
 
+    fn forget_snapshots(&mut self) {
+        self.is_saved = false;
+    }
+
     fn restore(&mut self, state: Vec<StateBatch>) -> Result<()> {
         if state.iter().any(|state| state.part != GIVEN) {
             return Err(Error::bug("not the state of a constant"));

@@ -360,10 +360,9 @@ impl Operator for HashJoin {
         Ok(left.chain(right).collect())
     }
 
-    fn forget_snapshots(&mut self) -> bool {
+    fn forget_snapshots(&mut self) {
         self.left.forget_snapshots();
         self.right.forget_snapshots();
-        true
     }
 
     fn restore(&mut self, state: Vec<StateBatch>) -> Result<()> {

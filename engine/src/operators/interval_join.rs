@@ -361,10 +361,9 @@ impl Operator for IntervalJoin {
         Ok(state)
     }
 
-    fn forget_snapshots(&mut self) -> bool {
+    fn forget_snapshots(&mut self) {
         self.left.rows.forget_snapshots();
         self.right.rows.forget_snapshots();
-        true
     }
 
     fn restore(&mut self, state: Vec<StateBatch>) -> Result<()> {

@@ -303,9 +303,8 @@ impl Operator for LookupJoin {
         Ok(rows.into_iter().map(|rows| StateBatch { part: TABLE, rows }).collect())
     }
 
-    fn forget_snapshots(&mut self) -> bool {
+    fn forget_snapshots(&mut self) {
         self.table.forget_snapshots();
-        true
     }
 
     fn restore(&mut self, state: Vec<StateBatch>) -> Result<()> {

@@ -62,6 +62,8 @@ pub struct EpochContext {
     pub now_ms: i64,
     /// The pump, view, sink or query the operator belongs to.
     pub owner: Arc<str>,
+    /// Whether its inputs have ended: no more rows will come, whether a column tells it or none.
+    pub ended: bool,
 }
 
 /// One input of an operator in one epoch.
@@ -118,11 +120,7 @@ pub trait Operator: fmt::Debug + Send {
     fn snapshot(&mut self) -> Result<Vec<StateBatch>>;
 
     /// Makes the next snapshot hold the whole state, so that earlier ones are not needed any more.
-    /// Returns false, and changes nothing, if the operator cannot do that: its snapshots are then
-    /// kept one after another.
-    fn forget_snapshots(&mut self) -> bool {
-        false
-    }
+    fn forget_snapshots(&mut self);
 
     /// Adds snapshots, in the order they were taken, to an operator without state.
     ///

@@ -215,7 +215,16 @@ impl OrderedRows {
         &'a self,
         partition: &'a [u8],
     ) -> impl Iterator<Item = (&'a Key, Kept)> + 'a {
-        let from = (Bound::Included(partition), Bound::Unbounded);
+        self.from(partition, partition)
+    }
+
+    /// The rows of a partition from `key` on, in order.
+    pub(super) fn from<'a>(
+        &'a self,
+        partition: &'a [u8],
+        key: &'a [u8],
+    ) -> impl Iterator<Item = (&'a Key, Kept)> + 'a {
+        let from = (Bound::Included(key), Bound::Unbounded);
         // What the columns of a partition are encoded as is never the beginning of another encoding.
         let rows = self.rows.range::<[u8], _>(from);
         rows.take_while(move |(key, _)| key.starts_with(partition)).map(|(key, kept)| (key, *kept))

@@ -166,18 +166,25 @@ impl OperatorSpec for OrderedWindowSpec {
     }
 
     fn build(&self) -> Result<Box<dyn Operator>> {
+        Ok(Box::new(self.running()?))
+    }
+}
+
+impl OrderedWindowSpec {
+    fn running(&self) -> Result<OrderedWindow> {
         let inputs = self.input_schema.fields().len();
         if self.schema.fields().len() != inputs + self.functions.len() || self.order_by.is_empty() {
             return Err(Error::bug("the columns of a window do not match its schema"));
         }
-        Ok(Box::new(OrderedWindow {
+        Ok(OrderedWindow {
             rows: OrderedRows::new(&self.input_schema, &self.partition_by, &self.order_by)?,
             spec: self.clone(),
             partitions: BTreeMap::new(),
             due: BTreeSet::new(),
             changed: BTreeSet::new(),
             saved: false,
-        }))
+            rows_read: 0,
+        })
     }
 }
 
@@ -190,6 +197,8 @@ struct Partition {
     forgotten: u64,
     /// Of how many different places in the order those were.
     forgotten_peers: u64,
+    /// The last of the rows that have come out and are kept, and how many equal to it have.
+    last: Option<(Key, usize)>,
     /// The time that the watermark must pass to make its next row final, as bytes; `None` while that
     /// row waits for others.
     next: Option<Key>,
@@ -205,9 +214,20 @@ struct OrderedWindow {
     /// Partitions that changed since the last snapshot, if there was one.
     changed: BTreeSet<Key>,
     saved: bool,
+    /// Rows looked at to find out what comes out: the test that it stays in proportion reads it.
+    rows_read: u64,
 }
 
-/// The rows of a partition, decoded.
+/// What comes out of a partition.
+struct Released {
+    output: Option<RecordBatch>,
+    state: Partition,
+    /// The rows it can forget.
+    forget: Vec<Key>,
+    rows_read: usize,
+}
+
+/// Those rows of a partition whose time the watermark has passed, decoded.
 struct Decoded<'a> {
     keys: Vec<(&'a Key, Kept)>,
     batch: RecordBatch,
@@ -216,26 +236,34 @@ struct Decoded<'a> {
 }
 
 impl OrderedWindow {
-    /// The rows of a partition, each as often as it is there.
-    fn keys_of<'a>(&'a self, partition: &'a [u8]) -> Vec<(&'a Key, Kept)> {
-        let rows = self.rows.of(partition);
+    /// The rows of a partition of times below `bound`, as bytes, each as often as it is there.
+    fn keys_of<'a>(&'a self, partition: &'a [u8], bound: Option<&Key>) -> Vec<(&'a Key, Kept)> {
+        let is_below =
+            |(key, kept): &(&Key, Kept)| bound.is_none_or(|bound| kept.order(key) < bound.as_ref());
+        let rows = self.rows.of(partition).take_while(is_below);
         rows.flat_map(|(key, kept)| {
             std::iter::repeat_n((key, kept), usize::try_from(kept.weight).unwrap_or(0))
         })
         .collect()
     }
 
+    /// The rows of a partition that have not come out, each as often as it has not.
+    fn open<'a>(&'a self, partition: &'a Key) -> impl Iterator<Item = (&'a Key, Kept)> + 'a {
+        let last = self.partitions.get(partition).and_then(|partition| partition.last.as_ref());
+        let from = last.map_or(partition, |(key, _)| key);
+        self.rows.from(partition, from).flat_map(move |(key, kept)| {
+            let out = last.filter(|(last, _)| last == key).map_or(0, |(_, out)| *out);
+            let times = usize::try_from(kept.weight).unwrap_or(0).saturating_sub(out);
+            std::iter::repeat_n((key, kept), times)
+        })
+    }
+
     /// Finds out what the next row of a partition waits for.
     fn schedule(&mut self, partition: &Key, time_width: usize) {
-        let released = self.partitions.get(partition).map_or(0, |p| p.released);
-        let time =
-            |row: &(&Key, Kept)| Key::from(row.1.order(row.0).get(..time_width).unwrap_or(&[]));
         let ahead = usize::try_from(self.spec.reach.rows_ahead).unwrap_or(usize::MAX);
-        let next = {
-            let rows = self.keys_of(partition);
-            let first = usize::try_from(released).unwrap_or(usize::MAX);
-            rows.get(first).and(rows.get(first.saturating_add(ahead))).map(time)
-        };
+        let next = self.open(partition).nth(ahead);
+        let next = next
+            .map(|(key, kept)| Key::from(kept.order(key).get(..time_width).unwrap_or_default()));
         let entry = self.partitions.entry(partition.clone()).or_default();
         if entry.next == next {
             return;
@@ -247,24 +275,20 @@ impl OrderedWindow {
     }
 
     /// The partitions with a row that may be final.
-    fn due_before(&self, watermark: Watermark) -> Result<Vec<Key>> {
-        let open = |(key, partition): (&Key, &Partition)| {
-            let waits = partition.released < u64::try_from(self.keys_of(key).len()).unwrap_or(0);
-            waits.then(|| key.clone())
-        };
-        match watermark {
-            Watermark::Unknown => Ok(Vec::new()),
-            Watermark::End => Ok(self.partitions.iter().filter_map(open).collect()),
-            Watermark::At(bound) => {
-                let bound = self.rows.order_bytes(bound)?;
-                let due = self.due.iter().take_while(|(time, _)| *time < bound);
-                Ok(due.map(|(_, partition)| partition.clone()).collect())
+    fn due_before(&self, watermark: Watermark, bound: Option<&Key>) -> Vec<Key> {
+        let is_open = |key: &&Key| self.open(key).next().is_some();
+        match (watermark, bound) {
+            (Watermark::End, _) => self.partitions.keys().filter(is_open).cloned().collect(),
+            (_, Some(bound)) => {
+                let due = self.due.iter().take_while(|(time, _)| time < bound);
+                due.map(|(_, partition)| partition.clone()).collect()
             }
+            (_, None) => Vec::new(),
         }
     }
 
-    fn decoded<'a>(&'a self, partition: &'a [u8]) -> Result<Decoded<'a>> {
-        let keys = self.keys_of(partition);
+    fn decoded<'a>(&'a self, partition: &'a [u8], bound: Option<&Key>) -> Result<Decoded<'a>> {
+        let keys = self.keys_of(partition, bound);
         let batch = self.rows.decode(keys.iter().copied())?;
         let times = to_numbers(batch.column(self.spec.time()))?;
         let times = times.as_primitive::<Int64Type>().clone();
@@ -285,17 +309,18 @@ impl OrderedWindow {
         }
     }
 
-    /// What comes out of a partition, and the rows it can forget.
+    /// What comes out of a partition; `bound` is the watermark as bytes.
     fn release(
         &self,
         partition: &Key,
         watermark: Watermark,
-    ) -> Result<(Option<RecordBatch>, Partition, Vec<Key>)> {
+        bound: Option<&Key>,
+    ) -> Result<Released> {
         let state = self.partitions.get(partition).cloned().unwrap_or_default();
-        let rows = self.decoded(partition)?;
+        let rows = self.decoded(partition, bound)?;
         let reach = self.spec.reach;
-        let from = usize::try_from(state.released).unwrap_or(usize::MAX).min(rows.keys.len());
-        let known = Self::known(&rows, watermark);
+        let known = rows.keys.len();
+        let from = usize::try_from(state.released).unwrap_or(usize::MAX).min(known);
         let shifted = match watermark {
             Watermark::At(bound) => Watermark::At(bound.saturating_sub(reach.time_ahead)),
             other => other,
@@ -307,7 +332,8 @@ impl OrderedWindow {
         let output = output.transpose()?;
         let keep_from = self.keep_from(&rows, to, watermark);
         let mut forget: Vec<Key> = Vec::new();
-        let mut after = Partition { released: u64::try_from(to).unwrap_or(0), ..state };
+        let last = last_of(rows.keys.get(keep_from..to).unwrap_or_default());
+        let mut after = Partition { released: u64::try_from(to).unwrap_or(0), last, ..state };
         let mut peers: Option<&[u8]> = None;
         for (key, kept) in &rows.keys[..keep_from] {
             if peers != Some(kept.peers(key)) {
@@ -320,7 +346,7 @@ impl OrderedWindow {
             after.released -= 1;
             after.forgotten += 1;
         }
-        Ok((output, after, forget))
+        Ok(Released { output, state: after, forget, rows_read: known })
     }
 
     /// The first row that a later one may look back at, or an equal one of it in the order.
@@ -383,6 +409,13 @@ impl OrderedWindow {
     }
 }
 
+/// The last of some rows, and how many are equal to it.
+fn last_of(rows: &[(&Key, Kept)]) -> Option<(Key, usize)> {
+    let (last, _) = rows.last()?;
+    let equal = rows.iter().rev().take_while(|(key, _)| key == last).count();
+    Some(((*last).clone(), equal))
+}
+
 /// The numbers of rows that follow `state`.
 fn counted(rows: &[(&Key, Kept)], state: &Partition, function: RankFunction) -> ArrayRef {
     let (mut place, mut rank, mut dense) = (state.forgotten, 0, state.forgotten_peers);
@@ -419,8 +452,14 @@ impl Operator for OrderedWindow {
         }
         let watermark = input.watermarks.get(self.spec.time()).unwrap_or(Watermark::Unknown);
         let mut output = Joined::new(&self.spec.schema);
-        for partition in self.due_before(watermark)? {
-            let (rows, state, forget) = self.release(&partition, watermark)?;
+        let bound = match watermark {
+            Watermark::At(bound) => Some(self.rows.order_bytes(bound)?),
+            Watermark::Unknown | Watermark::End => None,
+        };
+        for partition in self.due_before(watermark, bound.as_ref()) {
+            let released = self.release(&partition, watermark, bound.as_ref())?;
+            let Released { output: rows, state, forget, rows_read } = released;
+            self.rows_read += rows_read as u64;
             rows.map_or(Ok(()), |rows| output.push(rows))?;
             forget.into_iter().for_each(|key| self.rows.remove(key));
             self.keep(&partition, state);
@@ -460,11 +499,10 @@ impl Operator for OrderedWindow {
         Ok(state)
     }
 
-    fn forget_snapshots(&mut self) -> bool {
+    fn forget_snapshots(&mut self) {
         self.rows.forget_snapshots();
         self.changed.clear();
         self.saved = false;
-        true
     }
 
     fn restore(&mut self, state: Vec<StateBatch>) -> Result<()> {
@@ -483,6 +521,7 @@ impl Operator for OrderedWindow {
                     released: numbers[0].value(row),
                     forgotten: numbers[1].value(row),
                     forgotten_peers: numbers[2].value(row),
+                    last: None,
                     next: None,
                 };
                 self.partitions.insert(key, partition);
@@ -493,6 +532,13 @@ impl Operator for OrderedWindow {
         let unknown = Partition::default();
         self.partitions.retain(|_, partition| *partition != unknown);
         for partition in self.rows.all_partitions() {
+            let released = self.partitions.get(&partition).map_or(0, |known| known.released);
+            let rows = self.keys_of(&partition, None);
+            let released = usize::try_from(released).unwrap_or(usize::MAX).min(rows.len());
+            let last = last_of(&rows[..released]);
+            if let Some(known) = self.partitions.get_mut(&partition) {
+                known.last = last;
+            }
             self.schedule(&partition, width);
         }
         Ok(())
@@ -501,7 +547,8 @@ impl Operator for OrderedWindow {
     fn memory_bytes(&self) -> usize {
         let of = |(key, partition): (&Key, &Partition)| {
             let next = partition.next.as_ref().map_or(0, |next| 2 * next.len() + key.len());
-            key.len() + next + 2 * size_of::<Partition>()
+            let last = partition.last.as_ref().map_or(0, |(last, _)| last.len());
+            key.len() + next + last + 2 * size_of::<Partition>()
         };
         self.rows.memory_bytes() + self.partitions.iter().map(of).sum::<usize>()
     }

@@ -295,11 +295,10 @@ impl Operator for PaneAggregate {
         Ok(state)
     }
 
-    fn forget_snapshots(&mut self) -> bool {
+    fn forget_snapshots(&mut self) {
         self.freed.clear();
         self.emitted_saved = None;
         self.panes.values_mut().for_each(Partials::forget_snapshots);
-        true
     }
 
     fn restore(&mut self, state: Vec<StateBatch>) -> Result<()> {

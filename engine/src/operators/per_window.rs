@@ -325,18 +325,13 @@ impl Operator for PerWindow {
         Ok(state)
     }
 
-    fn forget_snapshots(&mut self) -> bool {
-        // All windows have the same operator: the first one tells whether it can.
-        let mut operators = self.windows.values_mut().filter_map(|w| w.operator.as_mut());
-        if !operators.all(|operator| operator.forget_snapshots()) {
-            return false;
-        }
+    fn forget_snapshots(&mut self) {
         self.closed.clear();
         for window in self.windows.values_mut() {
+            window.operator.iter_mut().for_each(|operator| operator.forget_snapshots());
             window.saved = false;
             window.saved_rows.fill(0);
         }
-        true
     }
 
     fn restore(&mut self, state: Vec<StateBatch>) -> Result<()> {

@@ -237,10 +237,9 @@ impl Operator for SessionWindow {
         Ok(state)
     }
 
-    fn forget_snapshots(&mut self) -> bool {
+    fn forget_snapshots(&mut self) {
         self.store.forget_snapshots();
         self.passed_saved = Watermark::Unknown;
-        true
     }
 
     fn restore(&mut self, state: Vec<StateBatch>) -> Result<()> {

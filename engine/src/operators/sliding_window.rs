@@ -283,10 +283,9 @@ impl Operator for SlidingWindow {
         Ok(state)
     }
 
-    fn forget_snapshots(&mut self) -> bool {
+    fn forget_snapshots(&mut self) {
         self.waiting.forget_snapshots();
         self.history.forget_snapshots();
-        true
     }
 
     fn restore(&mut self, state: Vec<StateBatch>) -> Result<()> {

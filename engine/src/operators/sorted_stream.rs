@@ -138,18 +138,12 @@ impl Operator for SortedStream {
         self.waiting.snapshot()
     }
 
-    fn forget_snapshots(&mut self) -> bool {
+    fn forget_snapshots(&mut self) {
         self.waiting.forget_snapshots();
-        true
     }
 
     fn restore(&mut self, state: Vec<StateBatch>) -> Result<()> {
-        for state in state {
-            if self.waiting.restore(state)?.is_some() {
-                return Err(Error::bug("not the state of an ordered stream"));
-            }
-        }
-        Ok(())
+        self.waiting.restore_all(state)
     }
 
     fn memory_bytes(&self) -> usize {

@@ -219,10 +219,9 @@ impl Operator for StaggerWindow {
         Ok(state)
     }
 
-    fn forget_snapshots(&mut self) -> bool {
+    fn forget_snapshots(&mut self) {
         self.waiting.forget_snapshots();
         self.unsaved.fill(true);
-        true
     }
 
     fn restore(&mut self, state: Vec<StateBatch>) -> Result<()> {

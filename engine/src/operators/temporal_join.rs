@@ -239,10 +239,9 @@ impl Operator for TemporalJoin {
         Ok(state)
     }
 
-    fn forget_snapshots(&mut self) -> bool {
+    fn forget_snapshots(&mut self) {
         self.waiting.forget_snapshots();
         self.versions.forget_snapshots();
-        true
     }
 
     fn restore(&mut self, state: Vec<StateBatch>) -> Result<()> {

@@ -29,8 +29,7 @@ use crate::fault::{BadRow, Reason};
 use crate::monotonic::to_numbers;
 use crate::watermark::{Watermark, Watermarks};
 
-/// A time-sort as planned. The input is append-only. A second input may say when it has ended, where
-/// none of its own columns has a watermark; its rows are of no interest.
+/// A time-sort as planned. The input is append-only.
 #[derive(Debug, Clone)]
 pub struct TimeSortSpec {
     /// The time sorted by, ascending, then what rows of one time are sorted by.
@@ -137,16 +136,14 @@ impl TimeSort {
 
 impl Operator for TimeSort {
     fn step(&mut self, cx: &EpochContext, inputs: Vec<Input>) -> Result<Output> {
-        let is_end = |watermark: &Watermark| *watermark == Watermark::End;
-        let ended = inputs.iter().any(|input| input.watermarks.0.iter().flatten().any(is_end));
-        let input = inputs.into_iter().next();
-        let input = input.ok_or_else(|| Error::bug("a time-sort without an input"))?;
+        let [input] =
+            <[Input; 1]>::try_from(inputs).map_err(|_| Error::bug("a time-sort has one input"))?;
         let mut output = Output::default();
         let mut floor = self.waiting.released().bound();
         for delta in input.deltas {
             self.take_in(cx, delta, &mut floor, &mut output.bad)?;
         }
-        let floor = match (ended, floor) {
+        let floor = match (cx.ended, floor) {
             (true, _) => Watermark::End,
             (false, i64::MIN) => Watermark::Unknown,
             (false, floor) => Watermark::At(floor),
@@ -161,18 +158,12 @@ impl Operator for TimeSort {
         self.waiting.snapshot()
     }
 
-    fn forget_snapshots(&mut self) -> bool {
+    fn forget_snapshots(&mut self) {
         self.waiting.forget_snapshots();
-        true
     }
 
     fn restore(&mut self, state: Vec<StateBatch>) -> Result<()> {
-        for state in state {
-            if self.waiting.restore(state)?.is_some() {
-                return Err(Error::bug("not the state of a time-sort"));
-            }
-        }
-        Ok(())
+        self.waiting.restore_all(state)
     }
 
     fn memory_bytes(&self) -> usize {

@@ -316,11 +316,10 @@ impl Operator for UpdatingAggregate {
         Ok(state)
     }
 
-    fn forget_snapshots(&mut self) -> bool {
+    fn forget_snapshots(&mut self) {
         self.versions.forget_snapshots();
         self.distinct.iter_mut().for_each(DistinctValues::forget_snapshots);
         self.kept.iter_mut().for_each(KeptRows::forget_snapshots);
-        true
     }
 
     fn restore(&mut self, state: Vec<StateBatch>) -> Result<()> {

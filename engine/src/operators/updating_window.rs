@@ -171,9 +171,8 @@ impl Operator for UpdatingWindow {
         self.rows.snapshot()
     }
 
-    fn forget_snapshots(&mut self) -> bool {
+    fn forget_snapshots(&mut self) {
         self.rows.forget_snapshots();
-        true
     }
 
     fn restore(&mut self, state: Vec<StateBatch>) -> Result<()> {

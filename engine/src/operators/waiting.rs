@@ -201,6 +201,16 @@ impl InOrder {
         self.runs.iter_mut().for_each(|run| run.saved = false);
     }
 
+    /// Restores all there is in a snapshot.
+    pub(super) fn restore_all(&mut self, state: Vec<StateBatch>) -> Result<()> {
+        for state in state {
+            if self.restore(state)?.is_some() {
+                return Err(Error::bug("not the state of rows that wait"));
+            }
+        }
+        Ok(())
+    }
+
     /// Takes a part of a snapshot, or gives it back if it is another's.
     pub(super) fn restore(&mut self, state: StateBatch) -> Result<Option<StateBatch>> {
         match state.part {

@@ -287,10 +287,9 @@ impl Operator for WindowAggregate {
         Ok(state)
     }
 
-    fn forget_snapshots(&mut self) -> bool {
+    fn forget_snapshots(&mut self) {
         self.closed.clear();
         self.windows.values_mut().for_each(Partials::forget_snapshots);
-        true
     }
 
     fn restore(&mut self, state: Vec<StateBatch>) -> Result<()> {

@@ -138,6 +138,8 @@ impl Operator for WindowTable {
         Ok(Vec::new())
     }
 
+    fn forget_snapshots(&mut self) {}
+
     fn restore(&mut self, state: Vec<StateBatch>) -> Result<()> {
         super::expect_no_state(&state)
     }

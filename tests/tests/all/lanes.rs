@@ -16,6 +16,10 @@ const QUERIES: &[(&str, &str)] = &[
         "SELECT k, SUM(v), COUNT(DISTINCT v) FROM s GROUP BY k",
     ),
     (
+        "SELECT STREAM k, COUNT(*) AS n FROM s WITH (state_ttl = '1 hour') GROUP BY k",
+        "SELECT k, COUNT(*) FROM s GROUP BY k",
+    ),
+    (
         "SELECT STREAM k, STEP(s.ROWTIME BY INTERVAL '10' SECOND) AS w, SUM(v) AS s FROM s
          GROUP BY k, STEP(s.ROWTIME BY INTERVAL '10' SECOND)",
         "SELECT k, date_bin(INTERVAL '10 seconds', t), SUM(v) FROM s

@@ -275,10 +275,9 @@ impl Operator for CountingJoin {
         Ok(left.chain(right).collect())
     }
 
-    fn forget_snapshots(&mut self) -> bool {
+    fn forget_snapshots(&mut self) {
         self.left.index.forget_snapshots();
         self.right.index.forget_snapshots();
-        true
     }
 
     fn restore(&mut self, state: Vec<StateBatch>) -> Result<()> {

@@ -204,10 +204,9 @@ impl Operator for MembershipJoin {
         Ok(rows.chain(keys).collect())
     }
 
-    fn forget_snapshots(&mut self) -> bool {
+    fn forget_snapshots(&mut self) {
         self.rows.forget_snapshots();
         self.keys.forget_snapshots();
-        true
     }
 
     fn restore(&mut self, state: Vec<StateBatch>) -> Result<()> {

@@ -10,6 +10,7 @@ use datafusion::prelude::SessionContext;
 use proptest::prelude::*;
 
 use super::*;
+use crate::delta::Delta;
 use crate::operators::oracle::{
     Multiset, Restarted, appended, batch_sql, cases, fates, integrate, multiset,
 };
@@ -163,4 +164,21 @@ fn what_no_frame_reaches_is_forgotten() {
         bytes.push(operator.memory_bytes());
     }
     assert_eq!(bytes[1], bytes[39], "{bytes:?}");
+}
+
+#[test]
+fn rows_that_wait_are_not_looked_at() {
+    let calls = [("lag(v)", None, Reach { rows_back: 1, ..NOTHING })];
+    let sql = query(&calls, "PARTITION BY k", "t, k, v, f");
+    let mut operator = spec(&calls, &sql, &[0], &[1, 0, 2, 3]).running().unwrap();
+    let rows: Vec<Row> = (0..2_000).map(|n| (Some(1), n, Some(n), None)).collect();
+    let epoch = crate::operators::oracle::epoch();
+    operator.step(&epoch, vec![appended(batch(&rows), 1, Watermark::At(0))]).unwrap();
+    for bound in 1..=200 {
+        let row = (Some(1), 3_000 + bound, None, None);
+        let input = appended(batch(&[row]), 1, Watermark::At(bound));
+        let output = operator.step(&epoch, vec![input]).unwrap();
+        assert_eq!(output.deltas.iter().map(Delta::num_rows).sum::<usize>(), 1);
+    }
+    assert!(operator.rows_read <= 3 * 200, "{} rows were looked at", operator.rows_read);
 }

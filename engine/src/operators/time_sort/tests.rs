@@ -62,9 +62,9 @@ proptest! {
             rows.extend(new);
             let mut input = changed(vec![Delta::append(batch)], 2);
             let ended = i + 1 == count;
-            input.watermarks.0[1] =
-                Some(if ended { Watermark::End } else { Watermark::At(1_000_000) });
-            let output = operator.step(&epoch(), vec![input]).unwrap();
+            input.watermarks.0[1] = Some(Watermark::At(1_000_000));
+            let cx = EpochContext { ended, ..epoch() };
+            let output = operator.step(&cx, vec![input]).unwrap();
             late += output.bad.len();
             for delta in &output.deltas {
                 let times = to_numbers(delta.batch.column(0)).unwrap();

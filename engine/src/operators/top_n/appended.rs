@@ -470,7 +470,7 @@ impl Operator for AppendedTopN {
         Ok(vec![StateBatch { part: ROWS, rows: self.picked(&unsaved)? }])
     }
 
-    fn forget_snapshots(&mut self) -> bool {
+    fn forget_snapshots(&mut self) {
         self.unsaved.clear();
         for (number, link) in (0_u32..).zip(&mut self.links) {
             link.flags &= !(SAVED | LISTED);
@@ -479,7 +479,6 @@ impl Operator for AppendedTopN {
                 self.unsaved.push(number);
             }
         }
-        true
     }
 
     fn restore(&mut self, state: Vec<StateBatch>) -> Result<()> {

@@ -80,24 +80,7 @@ impl Translator<'_> {
                 .with_hint("count it in days, hours, minutes or seconds")
         })?;
         let spec = TimeSortSpec { keys, within, schema: Arc::clone(schema) };
-        let inputs = std::iter::once(input).chain(self.timed_above(input)).collect();
-        Ok(self.operator(Arc::clone(schema), false, inputs, spec))
-    }
-
-    /// The nearest node that `node` reads and that has a watermark, if `node` has none: it knows when
-    /// the rows end.
-    fn timed_above(&self, node: NodeId) -> Option<NodeId> {
-        if self.timed(node).any() {
-            return None;
-        }
-        let mut above = self.dataflow.node(node).inputs.clone();
-        while let Some(next) = above.pop() {
-            if self.timed(next).any() {
-                return Some(next);
-            }
-            above.extend(&self.dataflow.node(next).inputs);
-        }
-        None
+        Ok(self.operator(Arc::clone(schema), false, vec![input], spec))
     }
 }
 
