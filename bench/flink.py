@@ -3,7 +3,7 @@
 
     bench/flink.py --events 1000000 --queries q0,q1,q4
 
-Needs Python 3.9 or newer with pip, Java 11 or newer, and a release build of Millstream (cargo build
+Needs Python 3.9 or newer with pip, a JDK of 11 or newer, and a release build of Millstream (cargo build
 --release --locked). Flink comes from PyPI (330 MB, into --work, once) and runs standalone on the
 loopback interface with two slots, mini-batches and object reuse; its time is the job's own duration,
 without the start of the cluster and of the client. Millstream's is from opening the files to the last
@@ -24,6 +24,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 QUERIES = ROOT / "queries" / "nexmark"
 FLINK = "apache-flink-libraries==2.3.0"
 LANES = 2
+RUNTIME = "org.apache.flink.runtime."
 REST = "http://127.0.0.1:8081"
 # q6 needs an OVER that takes rows back, which Flink has not; q10 writes files and q13 reads a table,
 # which would measure something else.
@@ -31,7 +32,6 @@ LEFT_OUT = {"q6", "q10", "q13"}
 
 SETTINGS = f"""
 SET 'parallelism.default' = '{LANES}';
-SET 'table.dml-sync' = 'true';
 SET 'pipeline.object-reuse' = 'true';
 SET 'execution.checkpointing.interval' = '10 s';
 SET 'table.exec.mini-batch.enabled' = 'true';
@@ -98,14 +98,12 @@ def flink_text(name):
     return f"CREATE TABLE nowhere WITH ('connector' = 'blackhole') AS\n{text.rstrip().rstrip(';')};\n"
 
 
-def java(home, main, memory, *arguments):
-    """The command that runs one of Flink's programs."""
+def java(home, memory, *words):
+    """The command that runs a program with Flink's classes."""
     opened = "java.lang java.lang.reflect java.net java.nio java.text java.time java.util"
     opened += " java.util.concurrent java.util.concurrent.atomic java.util.concurrent.locks java.io"
     opens = [f"--add-opens=java.base/{package}=ALL-UNNAMED" for package in opened.split()]
-    # The client alone needs what lies beside the library; in the cluster it would be there twice.
-    path = f"{home}/lib/*:{home}/opt/*" if main.endswith("SqlClient") else f"{home}/lib/*"
-    return ["java", *opens, f"-Xmx{memory}", "-cp", path, f"org.apache.flink.{main}", *arguments]
+    return ["java", *opens, f"-Xmx{memory}", "-cp", f"{home}/lib/*", *words]
 
 
 def task_memory():
@@ -133,7 +131,7 @@ def flink_seconds(home, environment, folder, name, work):
     script = work / f"{name}.sql"
     script.write_text(SETTINGS + tables(folder) + flink_text(name))
     before = {job["jid"] for job in rest("/jobs/overview")["jobs"]}
-    client = java(home, "table.client.SqlClient", "1g", "-f", str(script))
+    client = java(home, "1g", str(ROOT / "bench" / "Submit.java"), str(script))
     done = subprocess.run(client, env=environment, capture_output=True, text=True)
     jobs = [job for job in rest("/jobs/overview")["jobs"] if job["jid"] not in before]
     if len(jobs) != 1 or jobs[0]["state"] != "FINISHED":
@@ -185,8 +183,8 @@ def main():
     )
     entry = ["--configDir", str(work / "conf")]
     programs = [
-        java(home, "runtime.entrypoint.StandaloneSessionClusterEntrypoint", "1g", *entry),
-        java(home, "runtime.taskexecutor.TaskManagerRunner", "2g", *entry, *task_memory()),
+        java(home, "1g", RUNTIME + "entrypoint.StandaloneSessionClusterEntrypoint", *entry),
+        java(home, "2g", RUNTIME + "taskexecutor.TaskManagerRunner", *entry, *task_memory()),
     ]
     log = open(work / "flink.log", "w")
     cluster = [
