@@ -81,18 +81,19 @@ fn aggregate_spec() -> UpdatingAggregateSpec {
         Arc::new(built.expect("it can be built"))
     };
     let aggregates = vec![build(count_udaf(), lit(1_i64), "n"), build(sum_udaf(), value, "total")];
-    let fields = aggregates.iter().map(|aggregate| aggregate.field().as_ref().clone());
-    let output = [Field::new("k", DataType::Int64, false)].into_iter().chain(fields);
+    let mut output = vec![Field::new("k", DataType::Int64, false)];
+    output.extend(aggregates.iter().map(|aggregate| aggregate.field().as_ref().clone()));
     UpdatingAggregateSpec {
         keys: vec![0],
         filters: vec![None; 2],
         aggregates,
-        schema: Arc::new(Schema::new(output.collect::<Vec<_>>())),
+        schema: Arc::new(Schema::new(output)),
         input_schema: input,
         input_updating: false,
     }
 }
 
+#[expect(clippy::print_stderr, reason = "the timing has no place for it")]
 fn filled(spec: &dyn OperatorSpec, inputs: Vec<Input>, keys: i64) -> Box<dyn Operator> {
     let mut operator = spec.build().expect("the plan is right");
     operator.step(&context(), inputs).expect("rows are taken in");

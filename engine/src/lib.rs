@@ -34,6 +34,7 @@ pub mod model;
 pub mod monotonic;
 pub mod operators;
 pub mod port;
+pub mod spill;
 pub mod task;
 pub mod trouble;
 pub mod watermark;

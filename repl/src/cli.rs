@@ -101,10 +101,13 @@ pub struct JobArgs {
     /// On a terminal: print the changes of a result, instead of drawing it anew in its place
     #[arg(long)]
     pub changelog: bool,
-    /// Memory that state may hold; beyond, the job ends and says what holds it
+    /// Memory that state may hold; beyond, rows that have not changed for long go to the disk
     /// [default: 60 % of the machine's or container's]
     #[arg(long, value_name = "BYTES", value_parser = memory)]
     pub memory: Option<u64>,
+    /// Folder for state beyond that memory [default: the system's for temporary files]
+    #[arg(long, value_name = "DIR")]
+    pub spill: Option<PathBuf>,
 }
 
 /// When a job ends by itself.

@@ -147,6 +147,11 @@ pub fn summary(progress: &Progress, dataflow: &Dataflow) -> String {
         }
         line("written", &value);
     }
+    if progress.spilled_bytes > 0 {
+        let held = u64::try_from(progress.state_bytes).unwrap_or(u64::MAX);
+        let value = format!("{} in memory, {} on disk", bytes(held), bytes(progress.spilled_bytes));
+        line("state", &value);
+    }
     line("elapsed", &elapsed(progress.elapsed));
     text.push_str(&set_aside(progress));
     text

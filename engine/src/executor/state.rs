@@ -15,6 +15,7 @@ use crate::error::{Error, Result};
 use crate::fault::BadRow;
 use crate::key_group::{hash_keys, lane_of};
 use crate::operators::StateBatch;
+use crate::spill::SpillStore;
 
 /// The state of a dataflow: what every operator's lanes handed over since the snapshot before, where
 /// its sources stand, and what it knows its tables to be.
@@ -150,6 +151,29 @@ impl Executor {
         let mut held: Vec<(NodeId, usize)> = held.collect();
         held.sort_by_key(|(_, bytes)| std::cmp::Reverse(*bytes));
         held
+    }
+
+    /// Moves state to the disk until `bytes` of memory are free, or no more can go: first that of the
+    /// operators that hold most.
+    ///
+    /// # Errors
+    ///
+    /// When the disk does not take it.
+    pub fn spill(&mut self, store: &SpillStore, bytes: usize) -> Result<()> {
+        let mut wanted = bytes;
+        for (id, _) in self.memory_by_operator() {
+            let Running::Operator(lanes) = &mut self.nodes[id.0] else { continue };
+            let count = lanes.len();
+            for (lane, operator) in lanes.iter_mut().enumerate() {
+                // The lanes have about as much each.
+                let share = wanted.div_ceil(count - lane);
+                wanted = wanted.saturating_sub(operator.spill(store, share)?);
+            }
+            if wanted == 0 {
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// Gives the state that lane `lane` of `lanes` handed over to the lanes it now belongs to.

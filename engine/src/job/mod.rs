@@ -15,6 +15,7 @@
 mod commit;
 mod drain;
 mod intake;
+mod memory;
 mod whole;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,6 +27,8 @@ use tokio::sync::{mpsc, watch};
 use self::commit::{Checkpoints, Commit, Due, Ending, Request};
 use self::drain::Drain;
 use self::intake::{Collected, Intake};
+use self::memory::Memory;
+pub use self::memory::MemoryBudget;
 use self::whole::WholeSinks;
 pub use self::whole::{Read, Shown};
 use crate::checkpoint::protocol::Owner;
@@ -41,9 +44,6 @@ use crate::port::{Flush, Sink, SinkReport, Source, SourceEvent, Table};
 
 /// How often an epoch runs without input, so that idle streams follow the clock.
 const HEARTBEAT: Duration = Duration::from_secs(1);
-
-/// Operators that are named when state needs too much memory.
-const OPERATORS_NAMED: usize = 3;
 
 /// Bad rows kept as examples for the summary.
 const BAD_EXAMPLES_MAX: usize = 5;
@@ -65,9 +65,8 @@ pub struct Job {
     pub lanes: usize,
     /// Who wants to see what its views show; answered between epochs.
     pub reads: mpsc::Receiver<Read>,
-    /// Bytes of memory that the operators' state may hold; beyond, the job ends and says which operator
-    /// holds how much.
-    pub memory_bytes: Option<usize>,
+    /// How much memory the operators' state may hold.
+    pub memory: Option<MemoryBudget>,
     /// How its state survives; `None` for a job whose state ends with it.
     pub durability: Option<Durability>,
 }
@@ -116,6 +115,8 @@ pub struct Progress {
     pub set_aside: BTreeMap<Arc<str>, (u64, u64)>,
     /// Bytes of memory the operators' state holds.
     pub state_bytes: usize,
+    /// Bytes of state on the local disk, beyond what memory had room for.
+    pub spilled_bytes: u64,
 }
 
 impl Progress {
@@ -180,7 +181,7 @@ impl Job {
             .map(|owner| Checkpoints::start(owner, &self.dataflow, &drain, &*self.clock));
         let heartbeat = checkpoints.as_ref().map_or(HEARTBEAT, |c| c.interval.min(HEARTBEAT));
         let executor = Some(executor);
-        let memory = Memory { dataflow: Arc::clone(&self.dataflow), bytes_max: self.memory_bytes };
+        let memory = Arc::new(Memory::new(&self.dataflow, self.memory));
         let clock = self.clock;
         let mut loop_ =
             Loop { executor, drain, whole, checkpoints, memory, clock, progress, started };
@@ -226,7 +227,7 @@ struct Loop {
     drain: Drain,
     whole: WholeSinks,
     checkpoints: Option<Checkpoints>,
-    memory: Memory,
+    memory: Arc<Memory>,
     clock: Arc<dyn Clock>,
     progress: Progress,
     started: Duration,
@@ -290,7 +291,7 @@ impl Loop {
     }
 
     async fn compute(&mut self, now_ms: i64, input: EpochInput) -> Result<EpochOutput> {
-        let memory = self.memory.clone();
+        let memory = Arc::clone(&self.memory);
         let work = move |executor: &mut Executor| {
             let output = executor.step(now_ms, input)?;
             memory.check(executor)?;
@@ -298,6 +299,7 @@ impl Loop {
         };
         let (output, state_bytes) = self.with_executor(work).await??;
         self.progress.state_bytes = state_bytes;
+        self.progress.spilled_bytes = self.memory.spilled_bytes();
         Ok(output)
     }
 
@@ -383,35 +385,6 @@ impl Loop {
         self.progress.sinks = self.drain.finish().await?;
         self.progress.elapsed = self.clock.monotonic().saturating_sub(self.started);
         Ok(self.progress)
-    }
-}
-
-/// How much memory the state of a job may hold.
-#[derive(Debug, Clone)]
-struct Memory {
-    dataflow: Arc<Dataflow>,
-    bytes_max: Option<usize>,
-}
-
-impl Memory {
-    /// Ends the job before the machine does, while it can still say why.
-    fn check(&self, executor: &Executor) -> Result<()> {
-        let held = executor.memory_bytes();
-        let Some(bytes_max) = self.bytes_max.filter(|bytes_max| held > *bytes_max) else {
-            return Ok(());
-        };
-        let mega = |bytes: usize| format!("{:.1} MB", bytes as f64 / 1e6);
-        let mut message =
-            format!("state needs {} of memory and may have {}", mega(held), mega(bytes_max));
-        for (id, bytes) in executor.memory_by_operator().into_iter().take(OPERATORS_NAMED) {
-            let node = self.dataflow.node(id);
-            if let (NodeKind::Operator(spec), true) = (&node.kind, bytes > 0) {
-                let (name, owner) = (spec.name(), &node.owner);
-                message.push_str(&format!("\n  {name} of {owner} holds {}", mega(bytes)));
-            }
-        }
-        Err(Error::settings(message)
-            .with_hint("bound what it keeps with a window, or give it more: --memory"))
     }
 }
 

@@ -42,6 +42,7 @@ use super::row_index::{KeyedRows, RowIndex};
 use super::{EpochContext, Input, Operator, Output, StateBatch};
 use crate::dataflow::{Distribution, Explanation, OperatorSpec, StateShare};
 use crate::error::{Error, Result};
+use crate::spill::SpillStore;
 use crate::watermark::Watermarks;
 
 const LEFT: &str = "left";
@@ -378,5 +379,11 @@ impl Operator for HashJoin {
 
     fn memory_bytes(&self) -> usize {
         self.left.memory_bytes() + self.right.memory_bytes()
+    }
+
+    fn spill(&mut self, store: &SpillStore, bytes: usize) -> Result<usize> {
+        let mut freed = self.left.spill(store, bytes)?;
+        freed += self.right.spill(store, bytes.saturating_sub(freed))?;
+        Ok(freed)
     }
 }

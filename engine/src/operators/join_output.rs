@@ -13,8 +13,8 @@ use datafusion::common::{JoinSide, NullEquality};
 use datafusion::physical_plan::joins::utils::JoinFilter;
 
 use super::EpochContext;
+use super::held::Picked;
 use super::isolate::isolate;
-use super::row_index::Picked;
 use crate::dataflow::Distribution;
 use crate::delta::Delta;
 use crate::error::{Error, Result};

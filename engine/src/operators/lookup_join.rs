@@ -182,7 +182,7 @@ impl LookupJoin {
         let mut cursor = RowIndex::start();
         while let Some(mut pairs) = self.table.matches(rows, keys, &mut cursor)? {
             if pairs.len() > 0 {
-                let (stream, found) = self.sides(rows, &pairs);
+                let (stream, found) = self.sides(rows, &pairs)?;
                 let sides = (&stream, &found);
                 if let Some(verdict) = self.output.judge(cx, sides, pairs.len(), &mut output.bad)? {
                     verdict.failed.iter().for_each(|i| failed[pairs.probe[*i] as usize] = true);
@@ -236,9 +236,9 @@ impl LookupJoin {
         Ok(self.table.find(&null, &self.spec.stream_keys)?.iter().any(Option::is_some))
     }
 
-    fn sides<'a>(&'a self, rows: &'a KeyedRows, pairs: &Pairs) -> (Rows<'a>, Rows<'a>) {
+    fn sides<'a>(&'a self, rows: &'a KeyedRows, pairs: &Pairs) -> Result<(Rows<'a>, Rows<'a>)> {
         let stream = Rows::Probe(&rows.batch, UInt32Array::from(pairs.probe.clone()));
-        (stream, Rows::Kept(self.table.pick(&pairs.kept)))
+        Ok((stream, Rows::Kept(self.table.pick(&pairs.kept)?)))
     }
 
     fn emit_found(&self, rows: &KeyedRows, mut pairs: Pairs, output: &mut Output) -> Result<()> {
@@ -254,7 +254,7 @@ impl LookupJoin {
             None
         };
         if pairs.len() > 0 {
-            let (stream, found) = self.sides(rows, &pairs);
+            let (stream, found) = self.sides(rows, &pairs)?;
             let batch = self.output.batch((&stream, &found), pairs.len())?;
             output.deltas.push(Delta { batch, weights });
         }

@@ -10,6 +10,7 @@ pub mod contents;
 pub mod expire;
 pub mod filter;
 pub mod hash_join;
+mod held;
 pub mod interval_join;
 mod isolate;
 mod join_output;
@@ -51,6 +52,7 @@ use arrow::datatypes::{FieldRef, SchemaRef};
 use crate::delta::Delta;
 use crate::error::{Error, Result};
 use crate::fault::BadRow;
+use crate::spill::SpillStore;
 use crate::watermark::Watermarks;
 
 /// What an operator knows about the epoch it works in.
@@ -131,6 +133,16 @@ pub trait Operator: fmt::Debug + Send {
 
     /// Bytes of memory its state holds.
     fn memory_bytes(&self) -> usize;
+
+    /// Moves rows of its state to the disk, those first that have not changed for long, until `bytes`
+    /// of memory are free. Returns how much that freed: less where it has no more that can go.
+    ///
+    /// # Errors
+    ///
+    /// When the disk does not take them.
+    fn spill(&mut self, _store: &SpillStore, _bytes: usize) -> Result<usize> {
+        Ok(0)
+    }
 
     /// What holds of the rows it has still to give, for operators whose rows set their own time; of the
     /// columns that have a watermark by its specification. Others follow their specification.

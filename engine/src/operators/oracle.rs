@@ -19,6 +19,7 @@ use datafusion::prelude::SessionContext;
 use super::{EpochContext, Input, Operator, StateBatch};
 use crate::dataflow::OperatorSpec;
 use crate::delta::Delta;
+use crate::spill::SpillStore;
 use crate::watermark::{Watermark, Watermarks};
 
 /// A multiset of rows, as text, with how often each occurs.
@@ -113,6 +114,7 @@ pub(super) fn built(builder: AggregateExprBuilder) -> Arc<AggregateFunctionExpr>
 pub(super) struct Restarted<'a> {
     spec: &'a dyn OperatorSpec,
     snapshots: Vec<StateBatch>,
+    store: SpillStore,
     /// The operator.
     pub(super) operator: Box<dyn Operator>,
 }
@@ -128,19 +130,28 @@ pub(super) enum Fate {
     Restart,
     /// The same, and all snapshots so far become one.
     Fold,
+    /// What can go to the disk goes there.
+    Spill,
 }
 
 impl<'a> Restarted<'a> {
     /// A fresh operator.
     pub(super) fn new(spec: &'a dyn OperatorSpec) -> Self {
-        Self { spec, snapshots: Vec::new(), operator: spec.build().unwrap() }
+        Self {
+            spec,
+            snapshots: Vec::new(),
+            store: SpillStore::new(std::env::temp_dir()),
+            operator: spec.build().unwrap(),
+        }
     }
 
     /// Runs an epoch.
     pub(super) fn step(&mut self, inputs: Vec<Input>, fate: Fate) -> Vec<Delta> {
         let output = self.operator.step(&epoch(), inputs).unwrap();
         assert!(output.bad.is_empty());
-        if fate != Fate::Runs {
+        if fate == Fate::Spill {
+            self.operator.spill(&self.store, usize::MAX).unwrap();
+        } else if fate != Fate::Runs {
             self.snapshots.extend(self.operator.snapshot().unwrap());
         }
         if matches!(fate, Fate::Restart | Fate::Fold) {
@@ -167,5 +178,6 @@ pub(super) fn fates() -> impl proptest::strategy::Strategy<Value = Fate> {
         1 => proptest::strategy::Just(Fate::Snapshot),
         1 => proptest::strategy::Just(Fate::Restart),
         1 => proptest::strategy::Just(Fate::Fold),
+        1 => proptest::strategy::Just(Fate::Spill),
     ]
 }

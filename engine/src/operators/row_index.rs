@@ -26,8 +26,8 @@ mod tests;
 
 use std::collections::BTreeMap;
 
-use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, UInt32Array, UInt64Array};
-use arrow::compute::{and_kleene, concat_batches, interleave, take};
+use arrow::array::{Array, BooleanArray, RecordBatch, RecordBatchOptions, UInt32Array};
+use arrow::compute::{and_kleene, concat_batches, take};
 use arrow::datatypes::SchemaRef;
 use datafusion::common::NullEquality;
 use hashbrown::HashTable;
@@ -36,8 +36,11 @@ use self::changes::Changes;
 pub(super) use self::keyed::compact;
 use self::keyed::hash_columns;
 pub(super) use self::keyed::{KeyedRows, equal_values};
+use super::held::{Held, Picked};
+use super::segments::SPILLED_ROWS_MIN;
 use crate::delta::Delta;
 use crate::error::{Error, Result};
+use crate::spill::SpillStore;
 
 /// How many segments of a size are joined into one.
 const FAN_IN: usize = 8;
@@ -59,18 +62,35 @@ const NONE: u32 = u32::MAX;
 struct Segment {
     /// The number of its first row.
     first: u32,
-    batch: RecordBatch,
+    rows: usize,
+    held: Held,
     bytes: usize,
 }
 
 impl Segment {
+    fn new(first: u32, batch: &RecordBatch) -> Self {
+        let (rows, bytes) = (batch.num_rows(), batch.get_array_memory_size());
+        Self { first, rows, held: Held::Memory(batch.columns().to_vec()), bytes }
+    }
+
+    fn batch(&self, schema: &SchemaRef) -> Result<RecordBatch> {
+        let options = RecordBatchOptions::new().with_row_count(Some(self.rows));
+        let columns = self.held.columns()?.into_owned();
+        Ok(RecordBatch::try_new_with_options(SchemaRef::clone(schema), columns, &options)?)
+    }
+
+    /// The numbers of its rows.
+    fn numbers(&self) -> std::ops::Range<usize> {
+        self.first as usize..self.first as usize + self.rows
+    }
+
     /// Segments of a level are joined into one of the next; those of the highest stay.
     fn level(&self) -> u32 {
-        let rows = self.batch.num_rows();
-        if rows >= SEGMENT_ROWS || self.bytes >= SEGMENT_BYTES {
+        let is_full = self.rows >= SEGMENT_ROWS || self.bytes >= SEGMENT_BYTES;
+        if is_full || !self.held.is_in_memory() {
             return u32::MAX;
         }
-        rows.max(1).ilog2() / FAN_IN.ilog2()
+        self.rows.max(1).ilog2() / FAN_IN.ilog2()
     }
 }
 
@@ -272,9 +292,7 @@ impl RowIndex {
                 None => matched.resize(next as usize, 0),
             }
         }
-        let batch = compact(&rows.batch)?;
-        let bytes = batch.get_array_memory_size();
-        self.segments.push(Segment { first, batch, bytes });
+        self.segments.push(Segment::new(first, &compact(&rows.batch)?));
         self.join_segments()
     }
 
@@ -286,10 +304,11 @@ impl RowIndex {
                 break;
             }
             let joined = self.segments.split_off(self.segments.len() - run);
-            let batch = concat_batches(&self.schema, joined.iter().map(|s| &s.batch))?;
+            let batches = joined.iter().map(|segment| segment.batch(&self.schema));
+            let batches = batches.collect::<Result<Vec<_>>>()?;
+            let batch = concat_batches(&self.schema, &batches)?;
             self.rows_copied += batch.num_rows() as u64;
-            let bytes = batch.get_array_memory_size();
-            self.segments.push(Segment { first: joined[0].first, batch, bytes });
+            self.segments.push(Segment::new(joined[0].first, &batch));
         }
         Ok(())
     }
@@ -327,7 +346,7 @@ impl RowIndex {
         pairs: &Pairs,
     ) -> Result<Option<BooleanArray>> {
         let rows = UInt32Array::from(pairs.probe.clone());
-        let kept = self.pick(&pairs.kept);
+        let kept = self.pick(&pairs.kept)?;
         let mut all: Option<BooleanArray> = None;
         for (probe_key, own_key) in keys.iter().zip(&self.keys) {
             let left = take(probe.batch.column(*probe_key), &rows, None)?;
@@ -371,8 +390,8 @@ impl RowIndex {
     }
 
     /// The rows with these numbers, ready to be gathered column by column.
-    pub(super) fn pick(&self, rows: &[u32]) -> Picked<'_> {
-        let mut used: Vec<usize> = Vec::new();
+    pub(super) fn pick(&self, rows: &[u32]) -> Result<Picked<'_>> {
+        let mut used: Vec<&Held> = Vec::new();
         let mut number: BTreeMap<usize, usize> = BTreeMap::new();
         let mut places = Vec::with_capacity(rows.len());
         let mut last = (u32::MAX, 0_u32, 0_usize);
@@ -381,7 +400,7 @@ impl RowIndex {
             if !(last.0..last.1).contains(&row) {
                 let segment = self.segments.partition_point(|s| s.first <= row) - 1;
                 let local = *number.entry(segment).or_insert_with(|| {
-                    used.push(segment);
+                    used.push(&self.segments[segment].held);
                     used.len() - 1
                 });
                 let end = self.segments.get(segment + 1).map_or(NONE, |next| next.first);
@@ -389,7 +408,25 @@ impl RowIndex {
             }
             places.push((last.2, (row - last.0) as usize));
         }
-        Picked { index: self, used, places }
+        Picked::new(used, places)
+    }
+
+    /// Moves rows to the disk, the oldest first, until `bytes` of memory are free. Returns how much that
+    /// freed.
+    pub(super) fn spill(&mut self, store: &SpillStore, bytes: usize) -> Result<usize> {
+        let mut freed = 0;
+        for segment in &mut self.segments {
+            if freed >= bytes {
+                break;
+            }
+            if segment.held.is_in_memory() && segment.rows >= SPILLED_ROWS_MIN {
+                let before = segment.bytes;
+                segment.held.spill(store)?;
+                segment.bytes = segment.held.memory_bytes();
+                freed += before.saturating_sub(segment.bytes);
+            }
+        }
+        Ok(freed)
     }
 
     /// The weight of a kept row.
@@ -406,35 +443,5 @@ impl RowIndex {
             + self.older.capacity() * size_of::<u32>()
             + self.matched.as_ref().map_or(0, |matched| matched.capacity() * size_of::<i64>())
             + changes
-    }
-}
-
-/// The rows of a batch, as row numbers count them.
-fn count(batch: &RecordBatch) -> u32 {
-    u32::try_from(batch.num_rows()).unwrap_or(NONE)
-}
-
-/// Kept rows chosen for output.
-#[derive(Debug)]
-pub(super) struct Picked<'a> {
-    index: &'a RowIndex,
-    used: Vec<usize>,
-    places: Vec<(usize, usize)>,
-}
-
-impl Picked<'_> {
-    /// A column of these rows.
-    pub(super) fn column(&self, column: usize) -> Result<ArrayRef> {
-        let arrays = self.used.iter().map(|segment| &self.index.segments[*segment].batch);
-        let arrays: Vec<&dyn Array> = arrays.map(|batch| batch.column(column).as_ref()).collect();
-        if let [one] = arrays.as_slice() {
-            let rows: UInt64Array = self.places.iter().map(|(_, row)| *row as u64).collect();
-            return Ok(take(*one, &rows, None)?);
-        }
-        if arrays.is_empty() {
-            let field = self.index.schema.field(column);
-            return Ok(arrow::array::new_empty_array(field.data_type()));
-        }
-        Ok(interleave(&arrays, &self.places)?)
     }
 }

@@ -13,11 +13,13 @@
 
 use std::collections::VecDeque;
 
-use arrow::array::{Array, ArrayRef, AsArray, UInt32Array, UInt64Array};
-use arrow::compute::{interleave, take, take_arrays};
+use arrow::array::{Array, ArrayRef, AsArray, UInt32Array};
+use arrow::compute::take_arrays;
 use arrow::datatypes::DataType;
 
+use super::held::{Held, Picked};
 use crate::error::{Error, Result};
+use crate::spill::SpillStore;
 
 /// How many segments of a size are joined into one.
 const FAN_IN: usize = 8;
@@ -36,6 +38,9 @@ const LEVELS: usize = 5;
 /// also reclaim. Larger epochs copy in proportion, see [`Segments::tidy`].
 const TIDY_ROWS: usize = 1024;
 
+/// Segments of fewer rows are not worth a place on the disk: they are about to be joined.
+pub(super) const SPILLED_ROWS_MIN: usize = if cfg!(test) { 1 } else { 4096 };
+
 /// No number, no segment.
 pub(super) const NONE: u32 = u32::MAX;
 
@@ -49,7 +54,9 @@ const NOWHERE: Place = Place { segment: NONE, row: NONE };
 
 #[derive(Debug)]
 struct Segment {
-    columns: Vec<ArrayRef>,
+    held: Held,
+    /// When it was made, by the count of segments: the rows of an old one have not changed for long.
+    made: u64,
     /// The number of each row; [`NONE`] for one that was never kept.
     numbers: Vec<u32>,
     live: usize,
@@ -62,7 +69,7 @@ impl Segment {
     /// Which size it is; `None` for those that are joined no more.
     fn level(&self) -> Option<usize> {
         let rows = self.numbers.len();
-        if rows >= SEGMENT_ROWS || self.bytes >= SEGMENT_BYTES {
+        if rows >= SEGMENT_ROWS || self.bytes >= SEGMENT_BYTES || !self.held.is_in_memory() {
             return None;
         }
         Some((rows.max(1).ilog2() / FAN_IN.ilog2()) as usize).filter(|level| *level < LEVELS)
@@ -78,6 +85,8 @@ pub(super) struct Segments {
     levels: [Vec<u32>; LEVELS],
     /// Mostly dead segments, oldest first; some may be gone by now.
     sparse: VecDeque<u32>,
+    /// How many segments were made.
+    made: u64,
     /// Rows copied by joining and rewriting, for the test that it stays in proportion.
     pub(super) rows_copied: u64,
 }
@@ -128,7 +137,7 @@ impl Segments {
     }
 
     /// The rows of these numbers, ready to be gathered column by column.
-    pub(super) fn pick(&self, numbers: &[u32]) -> Picked<'_> {
+    pub(super) fn pick(&self, numbers: &[u32]) -> Result<Picked<'_>> {
         let mut local = vec![usize::MAX; self.segments.len()];
         let mut used = Vec::new();
         let place = |number: &u32| {
@@ -136,12 +145,12 @@ impl Segments {
             let local = &mut local[segment as usize];
             if *local == usize::MAX {
                 *local = used.len();
-                used.extend(&self.segments[segment as usize]);
+                used.extend(self.segments[segment as usize].iter().map(|segment| &segment.held));
             }
             (*local, row as usize)
         };
         let places = numbers.iter().map(place).collect();
-        Picked { used, places }
+        Picked::new(used, places)
     }
 
     /// The row of `number` is dead.
@@ -179,10 +188,11 @@ impl Segments {
         for (row, number) in (0_u32..).zip(&numbers).filter(|(_, number)| **number != NONE) {
             self.places[*number as usize] = Place { segment: slot, row };
         }
-        let bytes = columns.iter().map(|column| column.get_array_memory_size()).sum::<usize>();
-        let bytes = bytes + numbers.capacity() * size_of::<u32>();
+        let held = Held::Memory(columns);
+        let bytes = held.memory_bytes() + numbers.capacity() * size_of::<u32>();
         let sparse = live * 2 < numbers.len();
-        let segment = Segment { columns, live, numbers, bytes, sparse };
+        self.made += 1;
+        let segment = Segment { held, made: self.made, live, numbers, bytes, sparse };
         if let Some(level) = segment.level() {
             self.levels[level].push(slot);
         }
@@ -227,7 +237,7 @@ impl Segments {
             });
             numbers.extend(live.map(|(_, number)| *number));
         }
-        let columns = self.pick(&numbers).columns()?;
+        let columns = self.pick(&numbers)?.columns()?;
         let columns = columns.into_iter().map(owned).collect();
         slots.iter().for_each(|slot| drop(self.drop_segment(*slot)));
         self.rows_copied += numbers.len() as u64;
@@ -235,37 +245,39 @@ impl Segments {
         Ok(())
     }
 
+    /// Moves segments to the disk, the oldest first, until `bytes` of memory are free. Returns how much
+    /// that freed; small segments stay.
+    pub(super) fn spill(&mut self, store: &SpillStore, bytes: usize) -> Result<usize> {
+        let large = |segment: &&Segment| {
+            segment.held.is_in_memory() && segment.numbers.len() >= SPILLED_ROWS_MIN
+        };
+        let slots = (0_u32..).zip(&self.segments);
+        let slots =
+            slots.filter_map(|(slot, segment)| Some((segment.as_ref().filter(large)?, slot)));
+        let mut oldest: Vec<(u64, u32)> =
+            slots.map(|(segment, slot)| (segment.made, slot)).collect();
+        oldest.sort_unstable();
+        let mut freed = 0;
+        for (_, slot) in oldest {
+            if freed >= bytes {
+                break;
+            }
+            self.levels.iter_mut().for_each(|level| level.retain(|other| *other != slot));
+            let Some(Some(segment)) = self.segments.get_mut(slot as usize) else { continue };
+            let before = segment.bytes;
+            segment.held.spill(store)?;
+            segment.bytes =
+                segment.held.memory_bytes() + segment.numbers.capacity() * size_of::<u32>();
+            freed += before.saturating_sub(segment.bytes);
+        }
+        Ok(freed)
+    }
+
     pub(super) fn memory_bytes(&self) -> usize {
         let segments = self.segments.iter().flatten().map(|segment| segment.bytes);
         segments.sum::<usize>()
             + self.segments.capacity() * size_of::<Option<Segment>>()
             + self.places.capacity() * size_of::<Place>()
-    }
-}
-
-/// Rows chosen from the segments.
-#[derive(Debug)]
-pub(super) struct Picked<'a> {
-    used: Vec<&'a Segment>,
-    places: Vec<(usize, usize)>,
-}
-
-impl Picked<'_> {
-    /// A column of these rows, of which there is at least one.
-    pub(super) fn column(&self, column: usize) -> Result<ArrayRef> {
-        let arrays: Vec<&dyn Array> =
-            self.used.iter().map(|segment| segment.columns[column].as_ref()).collect();
-        if let [one] = arrays.as_slice() {
-            let rows: UInt64Array = self.places.iter().map(|(_, row)| *row as u64).collect();
-            return Ok(take(*one, &rows, None)?);
-        }
-        Ok(interleave(&arrays, &self.places)?)
-    }
-
-    /// All columns of these rows; none for no rows.
-    pub(super) fn columns(&self) -> Result<Vec<ArrayRef>> {
-        let width = self.used.first().map_or(0, |segment| segment.columns.len());
-        (0..width).map(|column| self.column(column)).collect()
     }
 }
 

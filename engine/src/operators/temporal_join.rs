@@ -178,7 +178,7 @@ impl TemporalJoin {
         }
         let mut settled = vec![false; rows.len()];
         if pairs.len() > 0 {
-            let (stream, versions) = self.sides(&rows, &pairs);
+            let (stream, versions) = self.sides(&rows, &pairs)?;
             let sides = (&stream, &versions);
             if let Some(verdict) = self.output.judge(cx, sides, pairs.len(), &mut output.bad)? {
                 verdict.failed.iter().for_each(|i| settled[pairs.probe[*i] as usize] = true);
@@ -187,7 +187,7 @@ impl TemporalJoin {
         }
         pairs.probe.iter().for_each(|row| settled[*row as usize] = true);
         if pairs.len() > 0 {
-            let (stream, versions) = self.sides(&rows, &pairs);
+            let (stream, versions) = self.sides(&rows, &pairs)?;
             let batch = self.output.batch((&stream, &versions), pairs.len())?;
             output.deltas.push(Delta::append(batch));
         }
@@ -195,9 +195,9 @@ impl TemporalJoin {
         self.emit_alone(&filter_record_batch(&rows.batch, &open)?, output)
     }
 
-    fn sides<'a>(&'a self, rows: &'a KeyedRows, pairs: &Pairs) -> (Rows<'a>, Rows<'a>) {
+    fn sides<'a>(&'a self, rows: &'a KeyedRows, pairs: &Pairs) -> Result<(Rows<'a>, Rows<'a>)> {
         let stream = Rows::Probe(&rows.batch, UInt32Array::from(pairs.probe.clone()));
-        (stream, Rows::Kept(self.versions.rows.pick(&pairs.kept)))
+        Ok((stream, Rows::Kept(self.versions.rows.pick(&pairs.kept)?)))
     }
 
     /// Rows that find no version.

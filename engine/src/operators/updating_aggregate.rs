@@ -47,6 +47,7 @@ use super::{EpochContext, Input, Operator, Output, StateBatch};
 use crate::dataflow::{Distribution, Explanation, OperatorSpec, StateShare};
 use crate::delta::Delta;
 use crate::error::{Error, Result};
+use crate::spill::SpillStore;
 use crate::watermark::Watermarks;
 
 const GROUPS: &str = "groups";
@@ -348,5 +349,16 @@ impl Operator for UpdatingAggregate {
         let distinct: usize = self.distinct.iter().map(DistinctValues::memory_bytes).sum();
         let kept = self.kept.as_ref().map_or(0, KeptRows::memory_bytes);
         self.versions.memory_bytes() + distinct + kept
+    }
+
+    fn spill(&mut self, store: &SpillStore, bytes: usize) -> Result<usize> {
+        let mut freed = self.versions.rows.spill(store, bytes)?;
+        for distinct in &mut self.distinct {
+            freed += distinct.spill(store, bytes.saturating_sub(freed))?;
+        }
+        if let Some(kept) = &mut self.kept {
+            freed += kept.spill(store, bytes.saturating_sub(freed))?;
+        }
+        Ok(freed)
     }
 }

@@ -85,7 +85,7 @@ async fn show(folder: &Path, keep: bool, stop: &Stop) -> Result<(), Failure> {
     let (manner, lanes) = (Manner::Script, cores());
     let context_of_session = context.clone();
     let settings =
-        Settings { manner, context: context_of_session, lanes, memory_bytes: None, state: None };
+        Settings { manner, context: context_of_session, lanes, memory: None, state: None };
     let mut session = Session::new(settings, Console::standard(Format::Table));
     let endpoint = EmbeddedKinesis::start(EmbeddedOptions::default())?;
     let url = endpoint.endpoint_url();

@@ -4,6 +4,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
 use millstream_connectors::{Context, Until};
+use millstream_engine::job::MemoryBudget;
 use millstream_engine::{Clock, SystemClock};
 
 use crate::cli::{End, JobArgs};
@@ -46,9 +47,11 @@ pub(crate) fn context(until: End) -> Result<Context, Failure> {
 pub(crate) fn session(manner: Manner, format: Format, job: &JobArgs) -> Result<Session, Failure> {
     let lanes = job.parallelism.map_or_else(cores, usize::from);
     let memory = job.memory.or_else(memory_default);
-    let memory_bytes = memory.and_then(|bytes| usize::try_from(bytes).ok());
+    let spill = job.spill.clone().unwrap_or_else(std::env::temp_dir);
+    let bytes = memory.and_then(|bytes| usize::try_from(bytes).ok());
+    let memory = bytes.map(|bytes| MemoryBudget { bytes, spill });
     let context = Context { decoders: lanes, ..context(job.until)? };
-    let settings = Settings { manner, context, lanes, memory_bytes, state: None };
+    let settings = Settings { manner, context, lanes, memory, state: None };
     let console =
         Console { changes: Changes::changelog(job.changelog), ..Console::standard(format) };
     let mut session = Session::new(settings, console);

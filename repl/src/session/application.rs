@@ -183,7 +183,7 @@ impl Session {
             clock,
             lanes,
             reads,
-            memory_bytes: self.settings.memory_bytes,
+            memory: self.settings.memory.clone(),
             durability,
         };
         Ok(Running { job, reads: reader, queries: shown, arriving })

@@ -28,7 +28,7 @@ use std::collections::BTreeSet;
 
 use millstream_connectors::Context;
 use millstream_engine::definition::SYSTEM_COLUMNS;
-use millstream_engine::job::Progress;
+use millstream_engine::job::{MemoryBudget, Progress};
 use millstream_sql::statement::Query;
 use millstream_sql::{Catalog, Folding, SqlError, Statement, StatementKind, parse_folding, plan};
 use tokio::sync::watch;
@@ -58,8 +58,8 @@ pub struct Settings {
     pub context: Context,
     /// How many lanes of a job work in parallel.
     pub lanes: usize,
-    /// Bytes of memory that the state of a job may hold.
-    pub memory_bytes: Option<usize>,
+    /// How much memory the state of a job may hold.
+    pub memory: Option<MemoryBudget>,
     /// Where the state of jobs is kept, if it is to outlive them.
     pub state: Option<StateSettings>,
 }

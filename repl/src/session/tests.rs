@@ -73,7 +73,7 @@ impl Bench {
             lines: || 8,
         };
         let session = Session::new(
-            Settings { manner, context, lanes: 2, memory_bytes: None, state: None },
+            Settings { manner, context, lanes: 2, memory: None, state: None },
             console,
         );
         Self { session, folder, out, notes, clock }

@@ -24,6 +24,7 @@ use crate::operators::consolidate::{BATCH_ROWS, consolidated};
 use crate::operators::join_output::JoinOutput;
 use crate::operators::row_index::{KeyedRows, RowIndex};
 use crate::operators::{EpochContext, Input, Operator, Output, StateBatch};
+use crate::spill::SpillStore;
 
 /// A join by counted matches.
 #[derive(Debug)]
@@ -291,5 +292,11 @@ impl Operator for CountingJoin {
 
     fn memory_bytes(&self) -> usize {
         self.left.index.memory_bytes() + self.right.index.memory_bytes()
+    }
+
+    fn spill(&mut self, store: &SpillStore, bytes: usize) -> Result<usize> {
+        let mut freed = self.left.index.spill(store, bytes)?;
+        freed += self.right.index.spill(store, bytes.saturating_sub(freed))?;
+        Ok(freed)
     }
 }

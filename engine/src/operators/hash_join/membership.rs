@@ -22,6 +22,7 @@ use crate::operators::consolidate::{BATCH_ROWS, consolidated};
 use crate::operators::join_output::JoinOutput;
 use crate::operators::row_index::{KeyedRows, RowIndex};
 use crate::operators::{EpochContext, Input, Operator, Output, StateBatch};
+use crate::spill::SpillStore;
 
 pub(super) const ROWS: &str = "rows";
 pub(super) const KEYS: &str = "keys";
@@ -219,5 +220,11 @@ impl Operator for MembershipJoin {
 
     fn memory_bytes(&self) -> usize {
         self.rows.memory_bytes() + self.keys.memory_bytes()
+    }
+
+    fn spill(&mut self, store: &SpillStore, bytes: usize) -> Result<usize> {
+        let mut freed = self.rows.spill(store, bytes)?;
+        freed += self.keys.spill(store, bytes.saturating_sub(freed))?;
+        Ok(freed)
     }
 }

@@ -57,7 +57,7 @@ impl Meeting<'_> {
         let Some(mut pairs) = kept.matches(rows, self.keys, cursor)? else { return Ok(None) };
         let mut failed = Pairs::default();
         if pairs.len() > 0 && self.output.residual.is_some() {
-            let (probe, found) = sides(rows, kept, &pairs);
+            let (probe, found) = sides(rows, kept, &pairs)?;
             let in_order = self.in_order(&probe, &found);
             let verdict = self.output.judge(self.cx, in_order, pairs.len(), &mut output.bad)?;
             if let Some(verdict) = verdict {
@@ -67,7 +67,7 @@ impl Meeting<'_> {
             }
         }
         if self.pairs_come_out && pairs.len() > 0 {
-            let (probe, found) = sides(rows, kept, &pairs);
+            let (probe, found) = sides(rows, kept, &pairs)?;
             let batch = self.output.batch(self.in_order(&probe, &found), pairs.len())?;
             let weights = self.updating.then(|| weights(rows, kept, &pairs));
             output.deltas.push(Delta { batch, weights });
@@ -87,9 +87,13 @@ impl Meeting<'_> {
     }
 }
 
-fn sides<'a>(rows: &'a KeyedRows, kept: &'a RowIndex, pairs: &Pairs) -> (Rows<'a>, Rows<'a>) {
+fn sides<'a>(
+    rows: &'a KeyedRows,
+    kept: &'a RowIndex,
+    pairs: &Pairs,
+) -> Result<(Rows<'a>, Rows<'a>)> {
     let probe = Rows::Probe(&rows.batch, UInt32Array::from(pairs.probe.clone()));
-    (probe, Rows::Kept(kept.pick(&pairs.kept)))
+    Ok((probe, Rows::Kept(kept.pick(&pairs.kept)?)))
 }
 
 /// The product of the weights of each pair.

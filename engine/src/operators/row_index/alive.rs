@@ -12,17 +12,17 @@ impl RowIndex {
     pub(in crate::operators) fn alive(&self) -> Result<Vec<Delta>> {
         let mut alive = Vec::with_capacity(self.segments.len());
         for segment in &self.segments {
+            let batch = segment.batch(&self.schema)?;
             let Some(changes) = &self.changes else {
-                alive.push(Delta::append(segment.batch.clone()));
+                alive.push(Delta::append(batch));
                 continue;
             };
-            let first = segment.first as usize;
-            let weights = &changes.weights[first..first + segment.batch.num_rows()];
+            let weights = &changes.weights[segment.numbers()];
             let lives: BooleanArray = weights.iter().map(|weight| Some(*weight != 0)).collect();
             let living = weights.iter().copied().filter(|weight| *weight != 0);
             let weights: Int64Array = living.collect::<Vec<_>>().into();
             if !weights.values().is_empty() {
-                let batch = filter_record_batch(&segment.batch, &lives)?;
+                let batch = filter_record_batch(&batch, &lives)?;
                 alive.push(Delta { batch, weights: Some(weights) });
             }
         }

@@ -11,7 +11,7 @@ use datafusion::common::NullEquality;
 use hashbrown::HashTable;
 
 use super::keyed::{KeyedRows, equal_values, hash_columns};
-use super::{NONE, Pairs, RowIndex, Segment};
+use super::{NONE, Pairs, RowIndex};
 use crate::error::Result;
 
 /// Below this many dead rows nothing is reclaimed.
@@ -195,7 +195,7 @@ impl RowIndex {
             let left = take(rows.batch.column(column), &probe, None)?;
             let equal = equal_values(
                 &left,
-                &self.pick(&pairs.kept).column(column)?,
+                &self.pick(&pairs.kept)?.column(column)?,
                 NullEquality::NullEqualsNull,
             )?;
             if equal.true_count() < equal.len() {
@@ -234,8 +234,9 @@ impl RowIndex {
         self.heads = HashTable::new();
         self.older = Vec::new();
         let matched = self.matched.as_mut().map(std::mem::take);
-        for Segment { first, batch, .. } in segments {
-            let numbers = first as usize..first as usize + batch.num_rows();
+        for segment in segments {
+            let (numbers, batch) = (segment.numbers(), segment.batch(&self.schema)?);
+            drop(segment);
             let keep: BooleanArray =
                 alive[numbers.clone()].iter().map(|alive| Some(*alive)).collect();
             if keep.true_count() == 0 {
@@ -264,12 +265,12 @@ impl RowIndex {
         self.heads = HashTable::new();
         self.older = Vec::new();
         let matched = self.matched.as_mut().map(std::mem::take);
-        for Segment { first, batch, .. } in segments {
-            let weights = &changes.weights[first as usize..first as usize + batch.num_rows()];
-            let weights = Int64Array::from(weights.to_vec());
+        for segment in segments {
+            let (numbers, batch) = (segment.numbers(), segment.batch(&self.schema)?);
+            drop(segment);
+            let weights = Int64Array::from(changes.weights[numbers.clone()].to_vec());
             let alive: BooleanArray = weights.values().iter().map(|w| Some(*w != 0)).collect();
             let hashes = hash_columns(&batch, &self.keys)?;
-            let numbers = first as usize..first as usize + batch.num_rows();
             let matched = matched.as_ref().map(|matched| matched[numbers].to_vec().into());
             let weights = Some(weights);
             let rows = KeyedRows { batch, weights, hashes, unmatched: None, matched };

@@ -83,8 +83,9 @@ impl RowIndex {
 
     /// The rows with these numbers as a batch.
     pub(in crate::operators) fn rows_of(&self, rows: &[u32]) -> Result<RecordBatch> {
-        let picked = self.pick(rows);
-        let columns = (0..self.schema.fields().len()).map(|column| picked.column(column));
+        let picked = self.pick(rows)?;
+        let columns = self.schema.fields().iter().enumerate();
+        let columns = columns.map(|(column, field)| picked.column_of(column, field.data_type()));
         let columns = columns.collect::<Result<_>>()?;
         let options = RecordBatchOptions::new().with_row_count(Some(rows.len()));
         let schema = SchemaRef::clone(&self.schema);
@@ -102,10 +103,10 @@ impl RowIndex {
         &self,
     ) -> impl Iterator<Item = Result<(u32, KeyedRows)>> + '_ {
         self.segments.iter().map(|segment| {
-            let rows = segment.first..segment.first + super::count(&segment.batch);
+            let rows = (segment.first..).take(segment.rows);
             let weights = rows.map(|row| self.weight(row)).collect();
-            let delta =
-                crate::delta::Delta { batch: segment.batch.clone(), weights: Some(weights) };
+            let batch = segment.batch(&self.schema)?;
+            let delta = crate::delta::Delta { batch, weights: Some(weights) };
             Ok((segment.first, KeyedRows::new(delta, &self.keys, self.nulls)?))
         })
     }

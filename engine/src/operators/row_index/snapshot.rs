@@ -19,11 +19,11 @@ impl RowIndex {
         let from = self.segments.partition_point(|segment| segment.first < self.saved);
         for segment in &self.segments[from.saturating_sub(1)..] {
             let skip = self.saved.saturating_sub(segment.first) as usize;
-            let rows = segment.batch.num_rows();
+            let rows = segment.rows;
             if skip >= rows {
                 continue;
             }
-            let batch = segment.batch.slice(skip, rows - skip);
+            let batch = segment.batch(&self.schema)?.slice(skip, rows - skip);
             let first = segment.first as usize;
             let Some(changes) = &self.changes else {
                 batches.push(weighted(&batch, vec![1; rows - skip])?);

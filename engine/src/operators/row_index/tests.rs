@@ -30,7 +30,7 @@ fn found(index: &RowIndex, keys: std::ops::Range<i64>) -> Vec<i64> {
     let mut cursor = RowIndex::start();
     let mut found = Vec::new();
     while let Some(pairs) = index.matches(&probe, &[0], &mut cursor).unwrap() {
-        let column = index.pick(&pairs.kept).column(0).unwrap();
+        let column = index.pick(&pairs.kept).unwrap().column(0).unwrap();
         found.extend_from_slice(column.as_primitive::<Int64Type>().values());
     }
     found

@@ -286,7 +286,7 @@ impl AppendedTopN {
     }
 
     fn picked(&self, numbers: &[u32]) -> Result<RecordBatch> {
-        let columns = self.rows.pick(numbers).columns()?;
+        let columns = self.rows.pick(numbers)?.columns()?;
         let options = RecordBatchOptions::new().with_row_count(Some(numbers.len()));
         let schema = SchemaRef::clone(&self.spec.input_schema);
         Ok(RecordBatch::try_new_with_options(schema, columns, &options)?)
@@ -402,7 +402,7 @@ impl AppendedTopN {
     ) -> Result<()> {
         for first in (0..rows.len()).step_by(BATCH_ROWS) {
             let range = first..rows.len().min(first + BATCH_ROWS);
-            let mut columns = self.rows.pick(&rows[range.clone()]).columns()?;
+            let mut columns = self.rows.pick(&rows[range.clone()])?.columns()?;
             if let Some(places) = places {
                 let places: ArrayRef = Arc::new(UInt64Array::from(places[range.clone()].to_vec()));
                 for field in self.spec.schema.fields().iter().skip(columns.len()) {

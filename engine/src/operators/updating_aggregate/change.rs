@@ -80,7 +80,7 @@ impl UpdatingAggregate {
         if groups.is_empty() {
             return Ok(Vec::new());
         }
-        let picked = self.versions.pick(groups);
+        let picked = self.versions.pick(groups)?;
         let widths: usize = self.aggregates.iter().map(|aggregate| aggregate.width).sum();
         let first = self.spec.keys.len();
         let columns = first..first + self.weight_width() + widths;

@@ -19,6 +19,7 @@ use super::ordered::OrderedValues;
 use super::touched::{Contribution, Part, Rows, Touched};
 use super::versions::{NONE, Versions};
 use crate::error::{Error, Result};
+use crate::spill::SpillStore;
 
 /// The names of their parts of a snapshot, and so how many there may be.
 pub(super) const PARTS: [&str; 16] = [
@@ -120,7 +121,7 @@ impl DistinctValues {
         self.stale = false;
         let Some(ordered) = &mut self.ordered else { return Ok(()) };
         for values in self.values.all().chunks(RESTORED_ROWS) {
-            let columns = self.values.pick(values).columns()?;
+            let columns = self.values.pick(values)?.columns()?;
             let weights = columns.get(self.keys + 1);
             let weights = weights.and_then(|weights| weights.as_primitive_opt::<Int64Type>());
             let weights = weights.ok_or_else(|| Error::bug("a value lost its weight"))?;
@@ -217,7 +218,7 @@ impl DistinctValues {
             return Ok(weights);
         }
         let of_known = if self.updating {
-            let column = self.values.pick(&known).column(self.schema.fields().len())?;
+            let column = self.values.pick(&known)?.column(self.schema.fields().len())?;
             let column =
                 column.as_primitive_opt::<Int64Type>().map(|column| column.values().clone());
             column.ok_or_else(|| Error::bug("a distinct value lost its weight"))?.to_vec()
@@ -248,5 +249,9 @@ impl DistinctValues {
     pub(super) fn memory_bytes(&self) -> usize {
         let ordered = self.ordered.as_ref().map_or(0, OrderedValues::memory_bytes);
         self.values.memory_bytes() + ordered
+    }
+
+    pub(super) fn spill(&mut self, store: &SpillStore, bytes: usize) -> Result<usize> {
+        self.values.rows.spill(store, bytes)
     }
 }

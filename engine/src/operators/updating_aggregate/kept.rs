@@ -16,6 +16,7 @@ use super::touched::Rows;
 use crate::delta::Delta;
 use crate::error::Result;
 use crate::operators::row_index::{KeyedRows, RowIndex};
+use crate::spill::SpillStore;
 
 /// Rows accumulated together.
 const CHUNK_ROWS: usize = 32_768;
@@ -163,7 +164,7 @@ impl KeptRows {
     ) -> Result<()> {
         let Some(last) = chunk.groups.last() else { return Ok(()) };
         chunk.groups_so_far = last + 1;
-        let picked = self.index.pick(&chunk.rows);
+        let picked = self.index.pick(&chunk.rows)?;
         let keys = self.keys.fields().len();
         let columns = (keys..self.schema.fields().len()).map(|column| picked.column(column));
         let columns = columns.collect::<Result<Vec<_>>>()?;
@@ -193,6 +194,10 @@ impl KeptRows {
 
     pub(super) fn memory_bytes(&self) -> usize {
         self.index.memory_bytes()
+    }
+
+    pub(super) fn spill(&mut self, store: &SpillStore, bytes: usize) -> Result<usize> {
+        self.index.spill(store, bytes)
     }
 }
 

@@ -572,7 +572,7 @@ fn every_row_of_the_state_is_copied_a_few_times_only() {
     let keys: ArrayRef = Arc::new((0..40_000).collect::<Int64Array>());
     let found = versions.find(std::slice::from_ref(&keys), 40_000).unwrap();
     assert!(found.groups.iter().all(|group| *group != NONE));
-    let values = versions.pick(&found.groups).column(1).unwrap();
+    let values = versions.pick(&found.groups).unwrap().column(1).unwrap();
     assert_eq!(&values, &keys);
     // 16 bytes of key and value; three times as much are allowed, and dead rows besides.
     assert!(versions.memory_bytes() < 40_000 * 16 * 5, "{}", versions.memory_bytes());

@@ -13,9 +13,10 @@ use datafusion::common::hash_utils::{RandomState, create_hashes};
 use hashbrown::HashTable;
 
 use crate::error::Result;
+use crate::operators::held::Picked;
 use crate::operators::row_index::{Pairs, equal_values};
 pub(super) use crate::operators::segments::NONE;
-use crate::operators::segments::{Picked, Segments};
+use crate::operators::segments::Segments;
 
 /// The newest row of the group is in a snapshot of some time: one that forgets the group must say so.
 const SAVED: u8 = 1;
@@ -100,7 +101,7 @@ impl Versions {
                 break;
             }
             let probe = take(key, &UInt32Array::from(pairs.probe.clone()), None)?;
-            let kept = self.pick(&pairs.kept).column(column)?;
+            let kept = self.pick(&pairs.kept)?.column(column)?;
             let equal = equal_values(&probe, &kept, NullEquality::NullEqualsNull)?;
             if equal.true_count() < equal.len() {
                 pairs.retain(&equal);
@@ -114,7 +115,7 @@ impl Versions {
     }
 
     /// The newest rows of these groups, ready to be gathered column by column.
-    pub(super) fn pick(&self, groups: &[u32]) -> Picked<'_> {
+    pub(super) fn pick(&self, groups: &[u32]) -> Result<Picked<'_>> {
         self.rows.pick(groups)
     }
 
@@ -187,7 +188,7 @@ impl Versions {
             self.rows.has_row(*group)
         });
         changed.iter().for_each(|group| self.flags[*group as usize] |= SAVED);
-        let rows = self.pick(&changed).columns()?;
+        let rows = self.pick(&changed)?.columns()?;
         Ok(Changes { removed: std::mem::take(&mut self.removed), rows, count: changed.len() })
     }
 

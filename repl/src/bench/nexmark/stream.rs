@@ -121,8 +121,8 @@ async fn open(
     }
     let (dataflow, clock) = (Arc::clone(&planned.dataflow), Arc::clone(&context.clock));
     // As fast as it goes: what the state may hold is not limited, and it is not kept.
-    let (memory_bytes, durability) = (None, None);
-    Ok(Job { dataflow, sources, tables, sinks, clock, lanes: 1, reads, memory_bytes, durability })
+    let (memory, durability) = (None, None);
+    Ok(Job { dataflow, sources, tables, sinks, clock, lanes: 1, reads, memory, durability })
 }
 
 /// Counts the rows of a result that is dropped: each as often as its weight says.

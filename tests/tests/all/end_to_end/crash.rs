@@ -246,3 +246,30 @@ fn too_much_state_ends_with_the_name_of_what_holds_it() {
     assert!(refused.stderr.contains("UpdatingAggregate of O holds"), "{}", refused.stderr);
     program.succeed(&["run", "app.sql", "--memory", "1GB"]);
 }
+
+#[test]
+fn state_beyond_its_memory_goes_to_the_disk() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join("in")).unwrap();
+    let keys: String = (0..60_000).map(|n| format!("{n:0200}\n")).collect();
+    for file in ["1.csv", "2.csv"] {
+        fs::write(folder.path().join("in").join(file), format!("k\n{keys}")).unwrap();
+    }
+    let text = "
+        CREATE STREAM s (k VARCHAR(200))
+          WITH (connector = 'file', path = 'in/*.csv', ordered = 'true');
+        CREATE SINK o WITH (connector = 'file', path = 'out', format = 'csv', mode = 'changelog')
+          AS SELECT STREAM k, COUNT(*) AS c FROM s GROUP BY k;";
+    fs::write(folder.path().join("app.sql"), text).unwrap();
+    let program = Program::in_folder(folder.path());
+    // The rows alone are 13 MB.
+    let ran = program.succeed(&["run", "app.sql", "--memory", "8MB", "--spill", "spilled"]);
+    assert!(ran.stderr.contains("MB on disk"), "{}", ran.stderr);
+    let net = "SELECT c, SUM(CASE _op WHEN '+' THEN 1 ELSE -1 END) AS n FROM 'out' GROUP BY c";
+    let found = program.succeed(&["sql", "--format", "csv", net]).stdout;
+    let found: BTreeMap<&str, &str> =
+        found.lines().skip(1).filter_map(|line| line.split_once(',')).collect();
+    assert_eq!(found["2"], "60000", "{found:?}");
+    assert!(found.get("1").is_none_or(|n| *n == "0"), "{found:?}");
+    assert_eq!(fs::read_dir(folder.path().join("spilled")).unwrap().count(), 0);
+}
