@@ -67,7 +67,7 @@ fn events(names: [&str; 2], keys: i64, number: u64) -> Vec<Delta> {
 }
 
 fn context() -> EpochContext {
-    EpochContext { epoch: 1, now_ms: 0, owner: "BENCH".into() }
+    EpochContext { epoch: 1, now_ms: 0, owner: "BENCH".into(), ended: false }
 }
 
 fn aggregate_spec() -> UpdatingAggregateSpec {
