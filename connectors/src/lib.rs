@@ -61,6 +61,9 @@ pub fn validate(kind: RelationKind, def: &RelationDef) -> Result<(), OptionError
     match (connector.name, kind) {
         ("file", RelationKind::Sink) => file::options::FileSinkOptions::parse(def).map(drop),
         ("file", _) => file::options::FileOptions::parse(kind, def).map(drop),
+        ("kinesis", RelationKind::Sink) => {
+            kinesis::options::KinesisSinkOptions::parse(def).map(drop)
+        }
         ("kinesis", _) => kinesis::options::KinesisOptions::parse(def).map(drop),
         ("generator", _) => generator::options::GeneratorOptions::parse(def, 0).map(drop),
         _ => Ok(()),
@@ -132,6 +135,10 @@ pub async fn open_sink(
         }
         "file" => {
             let opened = file::sink::FileSink::open(def, schema, updating, context);
+            Ok(Box::new(Box::pin(opened).await?))
+        }
+        "kinesis" => {
+            let opened = kinesis::sink::KinesisSink::open(def, schema, updating, context);
             Ok(Box::new(Box::pin(opened).await?))
         }
         other => Err(Error::bug(format!("connector '{other}' writes no sink"))),

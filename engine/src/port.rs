@@ -193,6 +193,8 @@ pub struct SinkReport {
     pub rows: u64,
     /// Files published.
     pub files: u64,
+    /// Calls made, by a sink that writes no files.
+    pub calls: u64,
     /// Bytes published.
     pub bytes: u64,
     /// Rows set aside because the output format cannot carry them.

@@ -79,6 +79,9 @@ pub enum Command {
     /// Show the whole thing: a local Kinesis, a producer, a join to Parquet, a query over the files
     #[cfg(feature = "embedded-kinesis")]
     Demo(DemoArgs),
+    /// Put records that were set aside back where the application reads
+    #[command(after_help = REPLAY_HELP)]
+    Replay(ReplayArgs),
     /// Look at the state that applications keep between runs, or remove it
     State(StateArgs),
     /// Measure how fast it is here, beside DataFusion in the same run
@@ -239,6 +242,31 @@ pub struct DiscoverArgs {
     /// The name of the stream to declare
     #[arg(long, default_value = "SOURCE_SQL_STREAM_001", value_name = "NAME")]
     pub name: String,
+}
+
+const REPLAY_HELP: &str = "\
+Examples:
+  millstream replay s3://bucket/errors/ --stream JOBS --to kinesis://bg-jobs
+  millstream replay errors --to in/replayed.json
+
+PATH is what this wrote:
+  CREATE SINK errors WITH (connector = 'file', path = 'errors', format = 'json')
+    AS SELECT STREAM * FROM error_stream;
+Records that could not be decoded are put back byte for byte. Late rows and rows whose expression failed
+were decoded already: they are left alone.";
+
+/// `millstream replay`.
+#[derive(Debug, Args)]
+pub struct ReplayArgs {
+    /// The files that a sink wrote `error_stream` to: a folder, a pattern or `s3://bucket/prefix`
+    #[arg(value_name = "PATH")]
+    pub path: String,
+    /// Where to put the records: `kinesis://STREAM`, or a new file that the stream will read
+    #[arg(long, value_name = "PLACE")]
+    pub to: String,
+    /// Only records of this stream of the application
+    #[arg(long, value_name = "NAME")]
+    pub stream: Option<String>,
 }
 
 const IMPORT_HELP: &str = "\

@@ -29,6 +29,7 @@ fn dispatch(line: CommandLine) -> Result<(), Failure> {
         None => terminal::converse(line.format, &line.job),
         Some(Command::Run(args)) => commands::run(&args),
         Some(Command::Sql(args)) => commands::sql(&args),
+        Some(Command::Replay(args)) => commands::replay(&args),
         Some(Command::State(args)) => commands::state(&args),
         Some(Command::Bench(args)) => bench::bench(&args),
         Some(Command::Discover(args)) => commands::discover(&args),

@@ -139,7 +139,10 @@ pub fn summary(progress: &Progress, dataflow: &Dataflow) -> String {
         let mut value = format!(
             "{} in {} ({}) by {name}",
             count(report.rows, "row"),
-            count(report.files, "file"),
+            match report.calls {
+                0 => count(report.files, "file"),
+                calls => count(calls, "call"),
+            },
             bytes(report.bytes)
         );
         if report.bad > 0 {

@@ -20,10 +20,11 @@ use base64::Engine;
 use millstream_engine::{Error, Result};
 
 use super::options::{FileFormat, FileSinkOptions};
+use crate::decode::{Format, csv_record_end};
 
 /// How rows become bytes: the same for all files of a sink.
 #[derive(Debug, Clone)]
-pub(super) struct Encoding {
+pub(crate) struct Encoding {
     format: FileFormat,
     header: bool,
     delimiter: u8,
@@ -33,7 +34,7 @@ pub(super) struct Encoding {
 }
 
 /// A row that cannot be stored: which one, and the column that is to blame.
-pub(super) type Unstorable = (usize, String);
+pub(crate) type Unstorable = (usize, String);
 
 /// An open file.
 #[derive(Debug)]
@@ -86,6 +87,52 @@ impl Encoding {
         })
     }
 
+    /// The encoding of rows of `schema` as records of their own, without a header.
+    ///
+    /// # Errors
+    ///
+    /// When the format cannot hold a column.
+    pub(crate) fn of_records(format: &Format, schema: &Schema) -> Result<Self> {
+        let (format, delimiter) = match format {
+            Format::Json => (FileFormat::Json, b','),
+            Format::Csv { delimiter } => (FileFormat::Csv, *delimiter),
+        };
+        let stored = |field: &Field| Field::new(field.name(), stored_type(field.data_type()), true);
+        let fields: Vec<Field> = schema.fields().iter().map(|field| stored(field)).collect();
+        let nested = fields.iter().find(|field| field.data_type().is_nested());
+        if let (Some(field), FileFormat::Csv) = (nested, format) {
+            let message = format!("column {}: CSV cannot hold a nested value", field.name());
+            return Err(Error::settings(message).with_hint("use format = 'json'"));
+        }
+        let (compression, schema) = (Compression::UNCOMPRESSED, Arc::new(Schema::new(fields)));
+        Ok(Self { format, header: false, delimiter, compression, schema })
+    }
+
+    /// Each of `rows` as text, without the end of the line.
+    ///
+    /// # Errors
+    ///
+    /// When a value has no text: our bug.
+    pub(crate) fn records(&self, rows: &RecordBatch) -> Result<Vec<Vec<u8>>> {
+        let mut text = Vec::new();
+        if self.format == FileFormat::Csv {
+            write_csv(&mut text, rows, self.delimiter)?;
+        } else {
+            write_json(&mut text, rows)?;
+        }
+        let (mut rest, mut records) = (text.as_slice(), Vec::with_capacity(rows.num_rows()));
+        while !rest.is_empty() {
+            let end = match self.format {
+                FileFormat::Csv => csv_record_end(rest, self.delimiter, rest.len()),
+                _ => memchr::memchr(b'\n', rest).map(|at| at + 1),
+            };
+            let (record, behind) = rest.split_at(end.unwrap_or(rest.len()));
+            records.push(record.strip_suffix(b"\n").unwrap_or(record).to_vec());
+            rest = behind;
+        }
+        Ok(records)
+    }
+
     /// The ending of a file's name.
     pub(super) fn ending(&self) -> &'static str {
         match self.format {
@@ -124,7 +171,7 @@ impl Encoding {
     /// # Errors
     ///
     /// When a type has no stored form: our bug.
-    pub(super) fn storable(&self, rows: &RecordBatch) -> Result<(RecordBatch, Vec<Unstorable>)> {
+    pub(crate) fn storable(&self, rows: &RecordBatch) -> Result<(RecordBatch, Vec<Unstorable>)> {
         let strict = CastOptions { safe: true, ..CastOptions::default() };
         let mut lost: Vec<bool> = Vec::new();
         let mut unstorable = Vec::new();
@@ -219,7 +266,7 @@ fn stored_type(data_type: &DataType) -> DataType {
 }
 
 /// How values read in CSV: what a person and Hive expect of a timestamp.
-fn csv_format() -> FormatOptions<'static> {
+pub(crate) fn csv_format() -> FormatOptions<'static> {
     FormatOptions::new().with_timestamp_format(Some("%Y-%m-%d %H:%M:%S%.f"))
 }
 

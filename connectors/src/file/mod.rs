@@ -16,7 +16,7 @@ pub mod snapshot;
 pub mod source;
 pub mod table;
 
-mod encode;
+pub(crate) mod encode;
 mod hive;
 mod lines;
 pub(crate) mod location;

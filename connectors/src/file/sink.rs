@@ -24,6 +24,7 @@ use millstream_engine::port::{DurableSink, Flush, Sink, SinkReport};
 use millstream_engine::{Clock, Delta, Error, Result};
 
 use self::commit::Pending;
+pub(crate) use self::commit::{by_file, numbered};
 use super::encode::{Encoder, Encoding};
 use super::location::Location;
 use super::options::{FileSinkOptions, Mode};
@@ -91,10 +92,10 @@ impl Moment {
 
 /// How rows are laid out in files.
 #[derive(Debug, Clone)]
-pub(super) struct Layout {
+pub(crate) struct Layout {
     mode: Mode,
     /// The columns of the rows as written, before partition columns are left out.
-    pub(super) schema: SchemaRef,
+    pub(crate) schema: SchemaRef,
     /// The partition columns: place in `schema`, and name.
     partition_by: Vec<(usize, String)>,
 }
@@ -130,7 +131,7 @@ impl FileSink {
                 "add a window to the query, or write mode = 'changelog' or 'snapshot'",
             ));
         }
-        let layout = Layout::new(&schema, options)?;
+        let layout = Layout::new(&schema, options.mode, &options.partition_by)?;
         let encoding = Encoding::new(options, &layout.file_schema()?)?;
         let run = format!("{:x}{:04x}", context.clock.now_ms(), context.seed & 0xFFFF);
         let files = OpenFiles {
@@ -218,9 +219,18 @@ impl Sink for FileSink {
 }
 
 impl Layout {
-    pub(super) fn new(schema: &Schema, options: &FileSinkOptions) -> Result<Self> {
+    /// The layout of rows that are not split.
+    ///
+    /// # Errors
+    ///
+    /// When two columns would have the same name.
+    pub(crate) fn of_rows(schema: &Schema, changelog: bool) -> Result<Self> {
+        Self::new(schema, if changelog { Mode::Changelog } else { Mode::Append }, &[])
+    }
+
+    pub(super) fn new(schema: &Schema, mode: Mode, partition_by: &[String]) -> Result<Self> {
         let mut fields = Vec::new();
-        if options.mode == Mode::Changelog {
+        if mode == Mode::Changelog {
             fields.push(Field::new("_op", DataType::Utf8, false));
             fields.push(Field::new("_epoch", DataType::Int64, false));
         }
@@ -234,7 +244,7 @@ impl Layout {
             }
             fields.push(Field::new(name, field.data_type().clone(), true));
         }
-        let partition_by = options.partition_by.iter().map(|wanted| {
+        let partition_by = partition_by.iter().map(|wanted| {
             let name = wanted.trim_matches('"').to_lowercase();
             match fields.iter().position(|field| *field.name() == name) {
                 Some(index) => Ok((index, name)),
@@ -252,7 +262,7 @@ impl Layout {
                 return Err(Error::settings(format!("partition_by names '{name}' twice")));
             }
         }
-        Ok(Self { mode: options.mode, schema: Arc::new(Schema::new(fields)), partition_by })
+        Ok(Self { mode, schema: Arc::new(Schema::new(fields)), partition_by })
     }
 
     /// The columns of a file: those that are no folders.
@@ -264,7 +274,7 @@ impl Layout {
     }
 
     /// The rows of `delta` as they are written: one with weight 2 twice.
-    fn rows(&self, epoch: u64, delta: &Delta) -> Result<RecordBatch> {
+    pub(crate) fn rows(&self, epoch: u64, delta: &Delta) -> Result<RecordBatch> {
         let mut columns: Vec<ArrayRef> = Vec::with_capacity(self.schema.fields().len());
         let batch = match &delta.weights {
             None => delta.batch.clone(),
@@ -295,7 +305,7 @@ impl Layout {
 }
 
 /// The name of the sink `name` as part of a file's.
-pub(super) fn stem(name: &str) -> String {
+pub(crate) fn stem(name: &str) -> String {
     let safe = |c: char| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' };
     name.to_lowercase().chars().map(safe).collect()
 }

@@ -76,7 +76,7 @@ impl SnapshotSink {
         schema: &Schema,
         context: &Context,
     ) -> Result<Self> {
-        let layout = Layout::new(schema, options)?;
+        let layout = Layout::new(schema, options.mode, &options.partition_by)?;
         let encoding = Encoding::new(options, &layout.schema)?;
         Ok(Self {
             place: Place::prepare(location, context).await?,
@@ -110,7 +110,7 @@ impl Sink for SnapshotSink {
             done.map_err(|error| Error::bug(format!("encoding ended early: {error}")))??;
         let size = bytes.len() as u64;
         self.place.replace(self.name.clone(), bytes).await?;
-        self.report = SinkReport { rows, files: 1, bytes: size, bad };
+        self.report = SinkReport { rows, files: 1, bytes: size, bad, ..SinkReport::default() };
         Ok(Vec::new())
     }
 

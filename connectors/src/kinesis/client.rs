@@ -11,6 +11,7 @@ use aws_config::meta::credentials::CredentialsProviderChain;
 use aws_config::profile::ProfileFileCredentialsProvider;
 use aws_config::retry::RetryConfig;
 use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
+use aws_config::sts::AssumeRoleProvider;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region};
 use aws_credential_types::Credentials;
@@ -35,6 +36,10 @@ pub struct ConnectOptions {
     pub region: Option<String>,
     /// The profile of the AWS configuration files.
     pub profile: Option<String>,
+    /// A role to assume.
+    pub role_arn: Option<String>,
+    /// What the role's trust policy asks for.
+    pub external_id: Option<String>,
 }
 
 /// A client and where it leads.
@@ -89,9 +94,6 @@ pub async fn connect(options: &ConnectOptions) -> Result<Connection> {
     if let Some(region) = &options.region {
         loader = loader.region(Region::new(region.clone()));
     }
-    if let Some(url) = &options.endpoint {
-        loader = loader.endpoint_url(url);
-    }
     if local {
         loader = loader.credentials_provider(loopback_credentials(options));
     }
@@ -109,8 +111,19 @@ pub async fn connect(options: &ConnectOptions) -> Result<Connection> {
         endpoint: endpoint.unwrap_or_else(|| format!("https://kinesis.{region}.amazonaws.com")),
         region: region.to_string(),
     };
-    let config = aws_sdk_kinesis::config::Builder::from(&shared).region(region).build();
-    Ok(Connection { client: Client::from_conf(config), place, local })
+    let mut config = aws_sdk_kinesis::config::Builder::from(&shared).region(region);
+    // Only of Kinesis: the role is assumed elsewhere.
+    if let Some(url) = &options.endpoint {
+        config = config.endpoint_url(url);
+    }
+    if let Some(role) = &options.role_arn {
+        let mut role = AssumeRoleProvider::builder(role).session_name("millstream");
+        if let Some(id) = &options.external_id {
+            role = role.external_id(id);
+        }
+        config = config.credentials_provider(Box::pin(role.configure(&shared).build()).await);
+    }
+    Ok(Connection { client: Client::from_conf(config.build()), place, local })
 }
 
 /// What the SDK will read as the endpoint, as far as it comes from the environment.
@@ -163,7 +176,7 @@ mod tests {
         let options = ConnectOptions {
             endpoint: Some("http://127.0.0.1:1".into()),
             region: Some("eu-west-3".into()),
-            profile: None,
+            ..ConnectOptions::default()
         };
         let place = connect(&options).await.unwrap().place;
         assert_eq!(place.to_string(), "region eu-west-3, endpoint http://127.0.0.1:1");

@@ -12,6 +12,7 @@
 //! - [`client`]: endpoint, region, credentials, timeouts
 //! - [`sample`]: a few records, to look at
 //! - [`source`]: the stream as an engine source
+//! - [`sink`]: a stream as an engine sink
 //! - [`producer`]: `PutRecords` with retry of what failed
 //! - `failure`: the one table of error codes; `lineage`: parents before children; `shard`: one
 //!   shard's reader; `api`: the calls, as a seam for tests
@@ -26,6 +27,7 @@ pub mod client;
 pub mod options;
 pub mod producer;
 pub mod sample;
+pub mod sink;
 pub mod source;
 
 mod aggregate;

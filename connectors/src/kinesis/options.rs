@@ -8,23 +8,23 @@ use millstream_engine::definition::{RelationDef, Rowtime};
 use super::api::StreamRef;
 use super::client::ConnectOptions;
 use crate::decode::Format;
-use crate::options::RelationKind::Stream;
+use crate::options::RelationKind::{Sink, Stream};
 use crate::options::{ConnectorSpec, OptionError, OptionSpec, Options, ValueKind};
 
 /// Kinesis data streams.
 pub const SPEC: ConnectorSpec = ConnectorSpec {
     name: "kinesis",
     help: "An Amazon Kinesis data stream",
-    relations: &[Stream],
+    relations: &[Stream, Sink],
     options: &[
-        option("stream", ValueKind::Text, None, "the stream's name or ARN").required(),
-        option(
+        shared("stream", ValueKind::Text, None, "the stream's name or ARN").required(),
+        shared(
             "format",
             ValueKind::OneOf(&["json", "csv"]),
             Some("json"),
             "json: one or several objects in a record; csv: one or several lines in a record",
         ),
-        option("delimiter", ValueKind::Character, Some(","), "csv: what stands between fields"),
+        shared("delimiter", ValueKind::Character, Some(","), "csv: what stands between fields"),
         option(
             "start",
             ValueKind::Text,
@@ -38,23 +38,56 @@ pub const SPEC: ConnectorSpec = ConnectorSpec {
             None,
             "with start = 'at_timestamp': records that arrived before this are not read",
         ),
-        option(
+        shared(
             "endpoint",
             ValueKind::Text,
             Some("(AWS_ENDPOINT_URL_KINESIS, AWS_ENDPOINT_URL, else AWS)"),
             "the URL of the endpoint",
         ),
-        option(
+        shared(
             "region",
             ValueKind::Text,
             Some("(of the ARN, else AWS_REGION, else of the profile)"),
             "the AWS region",
         ),
-        option(
+        shared(
             "profile",
             ValueKind::Text,
             Some("(AWS_PROFILE)"),
             "the profile of the AWS configuration files",
+        ),
+        shared(
+            "role_arn",
+            ValueKind::Text,
+            None,
+            "a role to assume, as for a stream of another account",
+        ),
+        shared(
+            "external_id",
+            ValueKind::Text,
+            None,
+            "with role_arn: what its trust policy asks for as sts:ExternalId",
+        ),
+        of_sink(
+            "partition_key",
+            ValueKind::Names,
+            Some("(the record's id)"),
+            "the columns whose values, with `|` between them, are the partition key of a record; their \
+             first 256 characters count",
+        ),
+        of_sink(
+            "record_id",
+            ValueKind::Text,
+            Some("record_id"),
+            "the name under which a record has its id: a record that comes twice, since Kinesis takes \
+             each at least once, has the same id twice; `none` leaves it out",
+        ),
+        of_sink(
+            "mode",
+            ValueKind::OneOf(&["append", "changelog"]),
+            Some("append"),
+            "append: rows, which the query must not take back; changelog: every change with a leading \
+             `_op` of `+` or `-` and its `_epoch`",
         ),
         option(
             "poll_interval",
@@ -109,6 +142,25 @@ const fn option(
     OptionSpec { name, value, default, required: false, relations: &[Stream], help }
 }
 
+/// An option of streams and sinks.
+const fn shared(
+    name: &'static str,
+    value: ValueKind,
+    default: Option<&'static str>,
+    help: &'static str,
+) -> OptionSpec {
+    OptionSpec { relations: &[Stream, Sink], ..option(name, value, default, help) }
+}
+
+const fn of_sink(
+    name: &'static str,
+    value: ValueKind,
+    default: Option<&'static str>,
+    help: &'static str,
+) -> OptionSpec {
+    OptionSpec { relations: &[Sink], ..option(name, value, default, help) }
+}
+
 /// Where to begin a stream that was not read before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Start {
@@ -159,11 +211,6 @@ impl KinesisOptions {
     pub fn parse(def: &RelationDef) -> Result<Self, OptionError> {
         let options = Options::new(Stream, &def.options)?;
         let stream = StreamRef::parse(options.text("stream").unwrap_or_default());
-        let owned = |name| options.text(name).map(str::to_owned);
-        let region = owned("region").or_else(|| stream.region().map(str::to_owned));
-        if let Some(endpoint) = options.text("endpoint") {
-            check_endpoint(endpoint)?;
-        }
         let poll_interval = options.duration("poll_interval").unwrap_or(Duration::from_secs(1));
         if poll_interval < POLL_INTERVAL_MIN {
             let message = "poll_interval is shorter than 200ms";
@@ -173,11 +220,7 @@ impl KinesisOptions {
         Ok(Self {
             format: format(&options),
             start: start(&options)?,
-            connect: ConnectOptions {
-                endpoint: owned("endpoint"),
-                region,
-                profile: owned("profile"),
-            },
+            connect: connect(&options, &stream)?,
             stream,
             poll_interval,
             idle_timeout: options.duration("idle_timeout").unwrap_or(match def.rowtime {
@@ -192,6 +235,62 @@ impl KinesisOptions {
             },
         })
     }
+}
+
+/// The options of `connector = 'kinesis'` for a sink, as meant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KinesisSinkOptions {
+    /// The stream.
+    pub stream: StreamRef,
+    /// The format of a record's bytes.
+    pub format: Format,
+    /// Where to connect.
+    pub connect: ConnectOptions,
+    /// The columns of the partition key; none for a key of its own for each record.
+    pub partition_key: Vec<String>,
+    /// The name under which records have their id.
+    pub record_id: Option<String>,
+    /// Whether rows that are taken back are written too.
+    pub changelog: bool,
+}
+
+impl KinesisSinkOptions {
+    /// The options of the sink `def`.
+    ///
+    /// # Errors
+    ///
+    /// Names the option that is wrong.
+    pub fn parse(def: &RelationDef) -> Result<Self, OptionError> {
+        let options = Options::new(Sink, &def.options)?;
+        let stream = StreamRef::parse(options.text("stream").unwrap_or_default());
+        let record_id = options.text("record_id").unwrap_or("record_id");
+        Ok(Self {
+            format: format(&options),
+            connect: connect(&options, &stream)?,
+            stream,
+            partition_key: options.names("partition_key"),
+            record_id: (!record_id.eq_ignore_ascii_case("none")).then(|| record_id.to_owned()),
+            changelog: options.word("mode") == Some("changelog"),
+        })
+    }
+}
+
+fn connect(options: &Options<'_>, stream: &StreamRef) -> Result<ConnectOptions, OptionError> {
+    let owned = |name| options.text(name).map(str::to_owned);
+    if let Some(endpoint) = options.text("endpoint") {
+        check_endpoint(endpoint)?;
+    }
+    if options.given("external_id") && !options.given("role_arn") {
+        return Err(OptionError::name("external_id", "external_id has no meaning here")
+            .with_hint("it belongs to role_arn = '…'"));
+    }
+    Ok(ConnectOptions {
+        endpoint: owned("endpoint"),
+        region: owned("region").or_else(|| stream.region().map(str::to_owned)),
+        profile: owned("profile"),
+        role_arn: owned("role_arn"),
+        external_id: owned("external_id"),
+    })
 }
 
 fn format(options: &Options<'_>) -> Format {
@@ -284,6 +383,7 @@ mod tests {
         );
         assert_eq!(blamed(&[("start_timestamp", "2026-11-01T00:00:00Z")]), "start_timestamp");
         assert_eq!(blamed(&[("poll_interval", "10ms")]), "poll_interval");
+        assert_eq!(blamed(&[("external_id", "x")]), "external_id");
         assert_eq!(blamed(&[("endpoint", "127.0.0.1:4567")]), "endpoint");
         assert!(parse(&[("start", "at_timestamp")]).unwrap_err().message.contains("needs"));
     }

@@ -220,6 +220,12 @@ fn read(report: &Mutex<SinkReport>) -> SinkReport {
     *lock(report)
 }
 
+/// Files, or calls that stand for them.
+fn published(sink: &dyn Sink) -> u64 {
+    let report = sink.report();
+    report.files + report.calls
+}
+
 fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
     shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -287,10 +293,10 @@ impl Work {
                 let _gone = reply.send(Changes { state, bad });
             }
             Order::Publish(reply) => {
-                let before = self.sink.report().files;
+                let before = published(self.sink.as_ref());
                 committed(self.sink.as_mut())?.publish().await?;
                 // Whoever asked has failed, and says so itself.
-                let _gone = reply.send(self.sink.report().files - before);
+                let _gone = reply.send(published(self.sink.as_ref()) - before);
             }
             Order::Settle(reply) => {
                 self.release();

@@ -7,6 +7,7 @@ mod generate;
 mod import;
 #[cfg(feature = "embedded-kinesis")]
 mod kinesis;
+mod replay;
 mod setup;
 mod state;
 
@@ -21,6 +22,7 @@ pub use import::import;
 #[cfg(feature = "embedded-kinesis")]
 pub use kinesis::kinesis;
 use millstream_engine::checkpoint::recovery::Discard;
+pub use replay::replay;
 pub(crate) use setup::{context, runtime, session};
 pub use state::state;
 

@@ -140,7 +140,7 @@ impl OpenFiles {
 }
 
 /// `rows` behind the number of their file.
-fn numbered(number: u64, rows: &RecordBatch) -> Result<RecordBatch> {
+pub(crate) fn numbered(number: u64, rows: &RecordBatch) -> Result<RecordBatch> {
     let schema = rows.schema();
     let file = Arc::new(Field::new("file", DataType::UInt64, false));
     let fields: Vec<_> = std::iter::once(file).chain(schema.fields().iter().cloned()).collect();
@@ -150,7 +150,7 @@ fn numbered(number: u64, rows: &RecordBatch) -> Result<RecordBatch> {
 }
 
 /// The rows of each file, without its number.
-fn by_file(rows: &[RecordBatch]) -> Result<BTreeMap<u64, Vec<RecordBatch>>> {
+pub(crate) fn by_file(rows: &[RecordBatch]) -> Result<BTreeMap<u64, Vec<RecordBatch>>> {
     let mut files: BTreeMap<u64, Vec<RecordBatch>> = BTreeMap::new();
     for batch in rows {
         let numbers = batch.columns().first().and_then(|c| c.as_primitive_opt::<UInt64Type>());

@@ -140,3 +140,48 @@ fn a_row_that_a_sink_cannot_write_goes_to_the_error_stream() {
         assert_eq!(lines[1]["raw"].as_str().unwrap(), format!("a={long}, n=4"));
     }
 }
+
+/// What could not be decoded is put back, byte for byte, and read by a declaration that is mended.
+#[test]
+fn records_set_aside_are_replayed_after_the_fix() {
+    let sinks = "
+        CREATE SINK good FROM s WITH (connector = 'file', path = 'good', format = 'json');
+        CREATE SINK bad WITH (connector = 'file', path = 'bad', format = 'json')
+          AS SELECT STREAM * FROM error_stream;";
+    let app = |n: &str| {
+        format!(
+            "CREATE STREAM s (id INTEGER, n {n}, t TIMESTAMP, WATERMARK FOR t AS t)
+               WITH (connector = 'file', path = 'in/*.json', format = 'json');{sinks}"
+        )
+    };
+    let records = concat!(
+        "{\"id\":1,\"n\":\"1\",\"t\":\"2026-01-01 00:00:05\"}\n",
+        "{\"id\":2,\"n\":\"x\\u00e9\",\"t\":\"2026-01-01 00:00:06\"}\n",
+        "{\"id\":3,\"n\":\"3\",\"t\":\"2026-01-01 00:00:01\"}\n",
+    );
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    fs::create_dir(at("in")).unwrap();
+    fs::write(at("in/1.json"), records).unwrap();
+    fs::write(at("before.sql"), app("INTEGER")).unwrap();
+    let program = Program::in_folder(folder.path());
+    program.succeed(&["run", "before.sql"]);
+    let replayed = program.succeed(&["replay", "bad", "--stream", "S", "--to", "in/replayed.json"]);
+    assert!(
+        replayed.stderr.contains("1 records put back, 1 rows left alone"),
+        "{}",
+        replayed.stderr
+    );
+    let again = fs::read_to_string(at("in/replayed.json")).unwrap();
+    assert_eq!(again, format!("{}\n", records.lines().nth(1).unwrap()));
+    fs::remove_file(at("in/1.json")).unwrap();
+    fs::remove_dir_all(at("good")).unwrap();
+    fs::write(at("after.sql"), app("VARCHAR(8)")).unwrap();
+    program.succeed(&["run", "after.sql"]);
+    let good = files_below(&at("good"));
+    let good = fs::read_to_string(at("good").join(&good[0])).unwrap();
+    assert!(good.contains("\"id\":2,\"n\":\"x\u{e9}\""), "{good}");
+    let twice = program.run(&["replay", "bad", "--to", "in/replayed.json"]);
+    assert_eq!(twice.status, Some(1));
+    assert!(twice.stderr.contains("is there already"), "{}", twice.stderr);
+}

@@ -9,6 +9,7 @@ mod faults;
 mod files;
 mod interrupt;
 mod kinesis;
+mod kinesis_sink;
 mod prompt;
 mod queries;
 mod s3;
