@@ -10,7 +10,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::primitives::DateTime;
-use aws_sdk_kinesis::types::ShardIteratorType;
+use aws_sdk_kinesis::types::{ChildShard, ShardIteratorType, StreamDescriptionSummary};
 
 use super::failure::Failure;
 use super::sequence::SequenceNumber;
@@ -65,6 +65,8 @@ pub(crate) struct Page {
     pub(crate) millis_behind: i64,
     /// At the end of a closed shard: the shards that continue it, where the service tells.
     pub(crate) children: Vec<ShardInfo>,
+    /// What is at or before this has been read, although it may be the number of no record.
+    pub(crate) continuation: Option<SequenceNumber>,
 }
 
 impl Page {
@@ -182,6 +184,46 @@ impl AwsApi {
     pub(crate) fn new(client: Client, stream: StreamRef) -> Self {
         Self { client, stream }
     }
+
+    /// The stream's ARN.
+    pub(crate) async fn arn(&self) -> Result<String, Failure> {
+        match &self.stream {
+            StreamRef::Arn(arn) => Ok(arn.clone()),
+            StreamRef::Name(_) => {
+                let summary = self.summary().await?;
+                Ok(summary.map(|summary| summary.stream_arn).unwrap_or_default())
+            }
+        }
+    }
+
+    async fn summary(&self) -> Result<Option<StreamDescriptionSummary>, Failure> {
+        let request = self.client.describe_stream_summary();
+        let request = request
+            .set_stream_name(self.stream.request_name())
+            .set_stream_arn(self.stream.request_arn());
+        Ok(request.send().await?.stream_description_summary)
+    }
+}
+
+/// A shard that continues others, in our words.
+pub(crate) fn child(child: &ChildShard) -> ShardInfo {
+    ShardInfo {
+        id: child.shard_id().into(),
+        parents: child.parent_shards().iter().map(|id| id.as_str().into()).collect(),
+        closed: false,
+        first_number: None,
+    }
+}
+
+/// A record in our words.
+pub(crate) fn record(record: aws_sdk_kinesis::types::Record) -> Record {
+    let arrival = record.approximate_arrival_timestamp;
+    Record {
+        sequence_number: SequenceNumber::new(record.sequence_number),
+        partition_key: record.partition_key,
+        arrival_ms: arrival.and_then(|time| time.to_millis().ok()).unwrap_or_default(),
+        data: record.data.into_inner(),
+    }
 }
 
 #[async_trait]
@@ -239,37 +281,18 @@ impl KinesisApi for AwsApi {
     async fn get_records(&self, iterator: &str) -> Result<Page, Failure> {
         let request = self.client.get_records().shard_iterator(iterator);
         let answer = request.set_stream_arn(self.stream.request_arn()).send().await?;
-        let children = answer.child_shards().iter().map(|child| ShardInfo {
-            id: child.shard_id().into(),
-            parents: child.parent_shards().iter().map(|id| id.as_str().into()).collect(),
-            closed: false,
-            first_number: None,
-        });
-        let children = children.collect();
-        let records = answer.records.into_iter().map(|record| Record {
-            sequence_number: SequenceNumber::new(record.sequence_number),
-            partition_key: record.partition_key,
-            arrival_ms: record
-                .approximate_arrival_timestamp
-                .and_then(|time| time.to_millis().ok())
-                .unwrap_or_default(),
-            data: record.data.into_inner(),
-        });
+        let children = answer.child_shards().iter().map(child).collect();
         Ok(Page {
-            records: records.collect(),
+            records: answer.records.into_iter().map(record).collect(),
             next: answer.next_shard_iterator,
             millis_behind: answer.millis_behind_latest.unwrap_or_default(),
             children,
+            continuation: None,
         })
     }
 
     async fn retention(&self) -> Result<Duration, Failure> {
-        let request = self.client.describe_stream_summary();
-        let request = request
-            .set_stream_name(self.stream.request_name())
-            .set_stream_arn(self.stream.request_arn());
-        let answer = request.send().await?;
-        let hours = answer.stream_description_summary().map_or(24, |s| s.retention_period_hours());
+        let hours = self.summary().await?.map_or(24, |summary| summary.retention_period_hours());
         Ok(Duration::from_secs(u64::try_from(hours).unwrap_or(24) * 3600))
     }
 }

@@ -73,7 +73,7 @@ pub(crate) async fn look(
     if age < RETENTION_MIN - MARGIN {
         return Ok(None);
     }
-    let retention = match reading.api.retention().await {
+    let retention = match reading.beside.retention().await {
         Ok(retention) => retention,
         // Not everyone may ask for it; then it is taken for the shortest.
         Err(failure) if failure.class == Class::Operator => RETENTION_MIN,
@@ -88,10 +88,10 @@ pub(crate) async fn look(
 }
 
 async fn oldest(reading: &Reading, shard: &str) -> Result<Option<SequenceNumber>, Failure> {
-    let mut iterator = reading.api.shard_iterator(shard, &Resume::TrimHorizon).await?;
+    let mut iterator = reading.beside.shard_iterator(shard, &Resume::TrimHorizon).await?;
     let mut empty = 0;
     loop {
-        let page = reading.api.get_records(&iterator).await?;
+        let page = reading.beside.get_records(&iterator).await?;
         if let Some(first) = page.records.into_iter().next() {
             return Ok(Some(first.sequence_number));
         }

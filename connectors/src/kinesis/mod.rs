@@ -16,6 +16,7 @@
 //! - [`producer`]: `PutRecords` with retry of what failed
 //! - `failure`: the one table of error codes; `lineage`: parents before children; `shard`: one
 //!   shard's reader; `api`: the calls, as a seam for tests
+//! - `fan_out`: the same calls, answered by subscriptions
 //! - `sequence`, `position`: where a record is, where a reader is; `loss`: what the stream threw away
 //!   before it was read
 //! - `decoding`: records to rows, through `aggregate` (the Producer Library's) and `compression`
@@ -35,6 +36,7 @@ mod api;
 mod compression;
 mod decoding;
 mod failure;
+mod fan_out;
 mod lineage;
 mod loss;
 mod position;

@@ -96,6 +96,19 @@ pub const SPEC: ConnectorSpec = ConnectorSpec {
             "how often a shard with nothing new is asked; one with data is asked four times a second",
         ),
         option(
+            "consumer",
+            ValueKind::OneOf(&["polling", "fan-out", "auto"]),
+            Some("polling"),
+            "polling: shards are asked for records; fan-out: a consumer is registered to which they are \
+             pushed, at a price and with 2 MB/s a shard of its own; auto: fan-out where it is allowed",
+        ),
+        option(
+            "consumer_name",
+            ValueKind::Text,
+            Some("millstream"),
+            "with fan-out: the consumer's name; each application needs one of its own",
+        ),
+        option(
             "idle_timeout",
             ValueKind::Duration,
             Some("5s, or 0s without WATERMARK"),
@@ -181,6 +194,17 @@ pub enum OnDataLoss {
     Continue,
 }
 
+/// How records come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Consumer {
+    /// Shards are asked.
+    Polling,
+    /// They are pushed to a consumer of our own.
+    FanOut,
+    /// They are pushed where that is allowed, else asked for.
+    Auto,
+}
+
 /// The options as meant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KinesisOptions {
@@ -194,6 +218,10 @@ pub struct KinesisOptions {
     pub connect: ConnectOptions,
     /// How often a shard with nothing new is asked.
     pub poll_interval: Duration,
+    /// How the records come.
+    pub consumer: Consumer,
+    /// The name of the consumer that they are pushed to.
+    pub consumer_name: String,
     /// How long no record must have come until a shard counts as idle.
     pub idle_timeout: Duration,
     /// The most bytes of a payload once it is decompressed.
@@ -223,6 +251,12 @@ impl KinesisOptions {
             connect: connect(&options, &stream)?,
             stream,
             poll_interval,
+            consumer: match options.word("consumer") {
+                Some("fan-out") => Consumer::FanOut,
+                Some("auto") => Consumer::Auto,
+                _ => Consumer::Polling,
+            },
+            consumer_name: options.text("consumer_name").unwrap_or("millstream").to_owned(),
             idle_timeout: options.duration("idle_timeout").unwrap_or(match def.rowtime {
                 Rowtime::Column { .. } => IDLE_TIMEOUT,
                 // Arrival times follow the clock: no row can be late.

@@ -73,6 +73,10 @@ pub(crate) enum Step {
 pub(crate) struct Reading {
     /// Asks Kinesis.
     pub(crate) api: Arc<dyn KinesisApi>,
+    /// Asks it for records beside those that are read.
+    pub(crate) beside: Arc<dyn KinesisApi>,
+    /// Whether an answer waits for records, so that the shard need not be asked for them now and then.
+    pub(crate) pushed: bool,
     /// Paces the calls.
     pub(crate) clock: Arc<dyn Clock>,
     /// The stream and where it is, for messages: `Kinesis stream 'x' (region …, endpoint …)`.
@@ -328,12 +332,20 @@ impl ShardReader {
             metrics.records += fresh.len() as u64;
             metrics.bytes += bytes;
         });
+        let continuation = page.continuation.filter(|number| match &self.resume {
+            Resume::After(before) => number > before,
+            _ => fresh.last().is_none_or(|last| *number > last.sequence_number),
+        });
         if let Some(last) = fresh.last() {
             self.resume = Resume::After(last.sequence_number.clone());
             self.read_until_ms = Some(last.arrival_ms);
             self.idle_told = None;
             self.active = self.reading.clock.monotonic();
             self.steps.push_back(Step::Records(fresh));
+        }
+        if let Some(number) = continuation {
+            // It moves although no record comes, so that the position of an idle shard stays valid.
+            self.resume = Resume::After(number);
         }
         let quiet = self.quiet >= QUIET_ANSWERS || stuck;
         let past_start = |start_ms: i64| newest_ms.is_some_and(|ms| ms > start_ms + CLOCK_SKEW_MS);
@@ -385,6 +397,10 @@ impl ShardReader {
 
     /// Sets when the next read may be made: soon while data flows, ever later while none does.
     fn pace(&mut self, page: &Page) {
+        if self.reading.pushed {
+            self.next_read = self.reading.clock.monotonic();
+            return;
+        }
         // The first empty answer at the tip is checked soon, so that an end is seen soon.
         let flowing = !page.records.is_empty() || page.millis_behind > 0 || self.quiet == 1;
         self.pause = match flowing {
@@ -492,6 +508,8 @@ mod tests {
         });
         let reading = Reading {
             api: Arc::clone(&api) as Arc<dyn KinesisApi>,
+            beside: Arc::clone(&api) as Arc<dyn KinesisApi>,
+            pushed: false,
             clock,
             stream: "stream 's'".into(),
             poll_interval: Duration::from_secs(1),
@@ -547,7 +565,7 @@ mod tests {
             data: Vec::new(),
         };
         let records = numbers.iter().map(record).collect();
-        Page { records, next: Some("i".into()), millis_behind, children: Vec::new() }
+        Page { records, next: Some("i".into()), millis_behind, ..Page::default() }
     }
 
     fn last(numbers: &[u64]) -> Page {
@@ -594,6 +612,21 @@ mod tests {
         ];
         let mut shard = shard(Resume::TrimHorizon, pages);
         assert_eq!(shard.steps(5).await, ["1", "2", "Idle", "3", "Idle"]);
+    }
+
+    /// K33, K37: the position moves with the continuation number, though no record comes.
+    #[tokio::test]
+    async fn a_subscription_goes_on_from_its_continuation_number() {
+        let at = |numbers: &[u64], number: u64| {
+            let continuation = Some(SequenceNumber::new(number.to_string()));
+            Ok(Page { continuation, ..page(numbers, 0) })
+        };
+        let over = || Err(Failure::new(Class::Renew, "SubscriptionEnded", ""));
+        let pages = vec![at(&[3, 5], 5), at(&[], 8), over(), at(&[9], 9), Ok(last(&[]))];
+        let mut shard = shard(Resume::TrimHorizon, pages);
+        shard.reader.reading.pushed = true;
+        assert_eq!(shard.steps(3).await, ["3 5", "9", "drained 0"]);
+        assert_eq!(shard.asked(), [Resume::TrimHorizon, after(8)]);
     }
 
     /// K43: nobody knows what is in a shard that can no longer be read.

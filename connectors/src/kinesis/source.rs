@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use aws_sdk_kinesis::Client;
 use futures::{FutureExt, StreamExt, TryStreamExt};
 use millstream_engine::definition::RelationDef;
 use millstream_engine::port::{self, PartitionId, Position, Source, SourceBatch, SourceEvent};
@@ -21,13 +22,14 @@ use millstream_engine::task::OwnedTask;
 use millstream_engine::{Error, Metrics, Result, Troubles};
 use tokio::sync::mpsc;
 
-use super::api::{AwsApi, Resume, ShardInfo, list_all_shards};
+use super::api::{AwsApi, KinesisApi, Resume, ShardInfo, list_all_shards};
 use super::client::{Place, connect};
 use super::decoding::{Decoding, RecordDecoder};
 use super::failure::{BackOff, Class, Failure};
+use super::fan_out::FanOutApi;
 use super::lineage::{Lineage, Ready};
 use super::loss::{self, Reconciled};
-use super::options::{KinesisOptions, OnDataLoss, Start};
+use super::options::{Consumer, KinesisOptions, OnDataLoss, Start};
 use super::position::Standing;
 use super::shard::{Reading, ShardReader, Step};
 use crate::{Context, Until};
@@ -120,10 +122,15 @@ impl KinesisSource {
     ) -> Result<Self> {
         let options = KinesisOptions::parse(def)?;
         let connection = connect(&options.connect).await?;
-        let api = Arc::new(AwsApi::new(connection.client, options.stream.clone()));
-        let stream = named(&options, &connection.place).into();
+        let stream: Arc<str> = named(&options, &connection.place).into();
+        let polling = AwsApi::new(connection.client.clone(), options.stream.clone());
+        let beside: Arc<dyn KinesisApi> = Arc::new(polling.clone());
+        let pushing = consumer(&options, connection.client, polling, context).await;
+        let pushing = pushing.map_err(|failure| start_error(&stream, &failure))?;
         let reading = Reading {
-            api,
+            pushed: pushing.is_some(),
+            api: pushing.unwrap_or_else(|| Arc::clone(&beside)),
+            beside,
             clock: Arc::clone(&context.clock),
             stream,
             poll_interval: options.poll_interval,
@@ -404,6 +411,31 @@ impl Source for KinesisSource {
     }
 }
 
+/// The consumer that the records are pushed to, if there is to be one.
+async fn consumer(
+    options: &KinesisOptions,
+    client: Client,
+    polling: AwsApi,
+    context: &Context,
+) -> Result<Option<Arc<dyn KinesisApi>>, Failure> {
+    if options.consumer == Consumer::Polling {
+        return Ok(None);
+    }
+    let clock = Arc::clone(&context.clock);
+    let registered = FanOutApi::register(client, polling, &options.consumer_name, clock).await;
+    match registered {
+        Ok(api) => Ok(Some(Arc::new(api))),
+        // Not allowed to, or there are as many consumers as there may be.
+        Err(failure)
+            if options.consumer == Consumer::Auto
+                && (failure.class == Class::Operator || failure.is_throttling()) =>
+        {
+            Ok(None)
+        }
+        Err(failure) => Err(failure),
+    }
+}
+
 /// The stream and where it is, for messages.
 fn named(options: &KinesisOptions, place: &Place) -> String {
     format!("Kinesis stream '{}' ({place})", options.stream)
@@ -544,7 +576,7 @@ mod tests {
 
     use super::*;
     use crate::decode::Format;
-    use crate::kinesis::api::{KinesisApi, Page, Record};
+    use crate::kinesis::api::{Page, Record};
     use crate::kinesis::sequence::SequenceNumber;
 
     type List = Result<(Vec<ShardInfo>, Option<String>), Failure>;
@@ -612,8 +644,11 @@ mod tests {
         let stream = "stream 's'".into();
         let poll_interval = Duration::from_millis(200);
         let caught_up_at_ms = Some(clock.now_ms());
+        let beside: Arc<dyn KinesisApi> = Arc::<Script>::clone(&api);
         let reading = Reading {
             api,
+            beside,
+            pushed: false,
             clock,
             stream,
             poll_interval,

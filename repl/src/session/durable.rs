@@ -23,11 +23,12 @@ use crate::failure::Failure;
 
 /// Options that say how a stream is read or a sink written, not what it is: they may change between
 /// runs.
-const TUNING: [&str; 12] = [
+const TUNING: [&str; 13] = [
     "start",
     "start_timestamp",
     "poll_interval",
     "consumer",
+    "consumer_name",
     "idle_timeout",
     "on_data_loss",
     "payload_max",

@@ -224,3 +224,37 @@ fn from_the_embedded_endpoint_to_s3_nothing_is_lost_or_twice() {
 fn from_kinesis_local_to_s3_nothing_is_lost_or_twice() {
     lives(KinesisServer::KinesisLocal, (4_000, 500));
 }
+
+/// Killed before the first record, a run that began at the tip goes on from where that was.
+#[test]
+fn a_start_at_the_tip_is_settled_once() {
+    let server = KinesisServer::KinesisLocal.start();
+    let environment = server.environment();
+    let put = |numbers: std::ops::Range<u32>| {
+        let lines: String = numbers.map(|n| format!("{{\"n\":{n}}}\n")).collect();
+        python::run("kinesis_put.py", &["jobs", "2", "n"], &lines, &environment);
+    };
+    put(0..5);
+    // The tip is dated back by a second, should it have to be found again.
+    std::thread::sleep(Duration::from_millis(1_500));
+    let folder = tempfile::tempdir().unwrap();
+    let text = "
+        CREATE STREAM jobs (n INTEGER)
+          WITH (connector = 'kinesis', stream = 'jobs', start = 'latest');
+        CREATE SINK o FROM jobs WITH (connector = 'file', path = 'out', format = 'csv');";
+    fs::write(folder.path().join("app.sql"), text).unwrap();
+    let program = Program::in_folder(folder.path()).with(&environment);
+    let running = program.start(&["run", "app.sql", "--state", "state"]);
+    let begun = || program.run(&["state", "inspect", "state"]).stdout.contains('@');
+    assert!((0..200).any(|_| begun() || {
+        std::thread::sleep(Duration::from_millis(50));
+        false
+    }));
+    running.signal("KILL");
+    assert_eq!(running.wait().status, None);
+    put(10..20);
+    program.succeed(&["run", "app.sql", "--state", "state", "--until", "caught-up"]);
+    let out = folder.path().join("out");
+    let rows = python::rows("read_files.py", &["duckdb", "csv", out.to_str().unwrap(), "n"], &[]);
+    assert_eq!(rows, (10..20).map(|n| n.to_string()).collect::<Vec<_>>());
+}

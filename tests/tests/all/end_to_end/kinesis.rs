@@ -14,6 +14,11 @@ fn kinesis(stream: &str) -> String {
 
 /// The founding application over two streams of several shards, until it has caught up.
 fn check(server: KinesisServer, jobs: u64) {
+    check_with(server, jobs, "");
+}
+
+/// The same with more options of the streams.
+fn check_with(server: KinesisServer, jobs: u64, options: &str) {
     let server = server.start();
     let sample = Sample::new(20, jobs);
     let environment = server.environment();
@@ -24,7 +29,10 @@ fn check(server: KinesisServer, jobs: u64) {
     put("bg-jobs", "3", &sample.jobs_json());
     let folder = tempfile::tempdir().unwrap();
     let output = "connector = 'file', path = 'out', format = 'parquet', partition_by = 'industry'";
-    let text = application(&kinesis("bg-companies"), &kinesis("bg-jobs"), output);
+    let text = {
+        let stream = |name| format!("{}{options}", kinesis(name));
+        application(&stream("bg-companies"), &stream("bg-jobs"), output)
+    };
     fs::write(folder.path().join("app.sql"), text).unwrap();
 
     let program = Program::in_folder(folder.path()).with(&environment);
@@ -41,6 +49,16 @@ fn check(server: KinesisServer, jobs: u64) {
 #[test]
 fn kinesis_local() {
     check(KinesisServer::KinesisLocal, 150);
+}
+
+#[test]
+fn kinesis_local_pushes_to_a_consumer() {
+    check_with(KinesisServer::KinesisLocal, 150, ", consumer = 'fan-out'");
+}
+
+#[test]
+fn the_embedded_endpoint_pushes_to_a_consumer() {
+    check_with(KinesisServer::Embedded, 1_500, ", consumer = 'auto', consumer_name = 'app-1'");
 }
 
 #[test]
