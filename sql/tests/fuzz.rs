@@ -15,7 +15,7 @@ CREATE FUNCTION twice (x INTEGER) RETURNS INTEGER RETURN x * 2;
 ";
 
 /// Texts of every statement and clause; what is tried is made of their words.
-const EXAMPLES: [&str; 22] = [
+const EXAMPLES: [&str; 34] = [
     "CREATE OR REPLACE STREAM \"X\" (a INTEGER NOT NULL, b VARCHAR(8)) DESCRIPTION 'x'",
     "CREATE STREAM w (t TIMESTAMP, WATERMARK FOR t AS t - INTERVAL '5' SECOND)",
     "CREATE OR REPLACE PUMP p STOPPED AS INSERT INTO d (a, n) SELECT STREAM a, 1 FROM s",
@@ -38,6 +38,18 @@ const EXAMPLES: [&str; 22] = [
     "SELECT a, n FROM d WHERE EXISTS (SELECT 1 FROM s WHERE s.a = d.a)",
     "WITH q AS (SELECT a FROM s) SELECT COUNT(*) FROM q",
     "EXPLAIN SELECT STREAM * FROM s",
+    "SELECT STREAM * FROM TABLE(RANDOM_CUT_FOREST_WITH_EXPLANATION(CURSOR(SELECT STREAM a, b FROM s), 100, 256, 100000, 1, true))",
+    "SELECT b, HOTSPOTS_RESULT FROM TABLE(HOTSPOTS(CURSOR(SELECT STREAM * FROM s), 1000, 2, 17)) AS h",
+    "SELECT STREAM * FROM TABLE(GROUP_RANK(CURSOR(SELECT STREAM * FROM s), 'A', 'R', 'desc', 'asc', 5, 3))",
+    "SELECT STREAM * FROM TABLE(TOP_K_ITEMS_TUMBLING(CURSOR(SELECT STREAM * FROM s), 'B', 5, 60))",
+    "SELECT STREAM T.REC.COLUMN1 FROM (SELECT STREAM REGEX_LOG_PARSE(b, '(.*) (.*)') AS REC FROM s) AS T",
+    "SELECT STREAM x.r.P FROM (SELECT STREAM VARIABLE_COLUMN_LOG_PARSE(b, 'P TYPE INTEGER', ',') FROM s) AS x(r)",
+    "SELECT STREAM NTH_VALUE(a, 2) FROM LAST IGNORE NULLS OVER w, LAG(a, 1, 0) OVER w FROM s WINDOW w AS (ROWS 2 PRECEDING)",
+    "SELECT STREAM EXP_AVG(a, INTERVAL '10' SECOND) OVER (RANGE INTERVAL '30' SECOND PRECEDING) FROM s",
+    "SELECT U&'d!0061t' UESCAPE '!', POSITION('x' IN b), TRIM(BOTH 'x' FROM b), OVERLAY(b PLACING 'y' FROM 1) FROM s",
+    "SELECT STREAM a FROM s WHERE (t, t) OVERLAPS (t, t) AND (t - t) SECOND > INTERVAL '1' SECOND",
+    "SET SCHEMA 'x'",
+    "SELECT STREAM FLOOR((s.ROWTIME - TIMESTAMP '1970-01-01 00:00:00') SECOND / 10 TO SECOND) FROM s",
 ];
 
 /// The words of the examples, and some that fit nowhere.
@@ -135,6 +147,128 @@ fn every_example_is_read() {
         assert!(read.is_ok(), "{text}\n{}", read.unwrap_err().message);
         let again = split(text).join(" ");
         assert!(parse(&again).is_ok(), "{again}");
+    }
+}
+
+/// Expressions by the grammar, of types that may not fit.
+fn expression() -> impl Strategy<Value = String> {
+    let leaf = prop::sample::select(vec![
+        "a",
+        "b",
+        "t",
+        "s.a",
+        "s.ROWTIME",
+        "ROWTIME",
+        "n",
+        "1",
+        "1.5",
+        "-2",
+        "'x'",
+        "NULL",
+        "TRUE",
+        "DATE '2018-11-01'",
+        "TIMESTAMP '2018-11-01 01:00:00'",
+        "INTERVAL '1' MINUTE",
+        "CURRENT_TIMESTAMP",
+    ]);
+    leaf.prop_map(str::to_owned).prop_recursive(4, 24, 3, |inner| {
+        let operator = prop::sample::select(vec![
+            "+",
+            "-",
+            "*",
+            "/",
+            "||",
+            "=",
+            "<",
+            "AND",
+            "OR",
+            "LIKE",
+            "SIMILAR TO",
+            "IS DISTINCT FROM",
+        ]);
+        let call = prop::sample::select(vec![
+            "ABS(#)",
+            "SUM(#)",
+            "COUNT(DISTINCT #)",
+            "AVG(#)",
+            "MIN(#)",
+            "ANY(#)",
+            "CAST(# AS VARCHAR(4))",
+            "CAST(# AS TIMESTAMP)",
+            "CAST(# AS DECIMAL(5,2))",
+            "FLOOR(# TO MINUTE)",
+            "CEIL(#)",
+            "STEP(# BY INTERVAL '1' SECOND)",
+            "EXTRACT(SECOND FROM #)",
+            "# IS NULL",
+            "NOT #",
+            "(#)",
+            "-#",
+            "UNIX_TIMESTAMP(#)",
+            "SUBSTRING(# FROM 2)",
+            "CHAR_TO_TIMESTAMP('yyyy', #)",
+            "twice(#)",
+            "LAG(#, 1) OVER (ROWS 2 PRECEDING)",
+            "SUM(#) OVER (PARTITION BY b RANGE INTERVAL '1' HOUR PRECEDING)",
+            "REGEX_LOG_PARSE(#, '(.)')",
+            "# IN (1, 2)",
+            "EXISTS (SELECT 1 FROM r WHERE r.a = #)",
+            "(SELECT MAX(a) FROM f WHERE a = #)",
+            "MONOTONIC(#)",
+            "(# - t) SECOND",
+        ]);
+        prop_oneof![
+            (inner.clone(), operator, inner.clone()).prop_map(|(l, o, r)| format!("({l} {o} {r})")),
+            (call, inner.clone()).prop_map(|(call, inner)| call.replacen('#', &inner, 1)),
+            (inner.clone(), inner.clone(), inner)
+                .prop_map(|(w, t, e)| format!("CASE WHEN {w} THEN {t} ELSE {e} END")),
+        ]
+    })
+}
+
+/// Queries by the grammar.
+fn query() -> impl Strategy<Value = String> {
+    let from = prop::sample::select(vec![
+        "s",
+        "s JOIN r ON s.a = r.a",
+        "s OVER (RANGE INTERVAL '1' MINUTE PRECEDING) AS s LEFT JOIN r AS q ON s.a = q.a",
+        "(SELECT STREAM * FROM s) AS s",
+        "(SELECT STREAM a, COUNT(*) AS b, MAX(t) AS t FROM s GROUP BY a, STEP(s.ROWTIME BY INTERVAL '1' MINUTE)) AS s",
+        "s LEFT JOIN f ON s.a = f.a",
+        "TABLE(RANDOM_CUT_FOREST(CURSOR(SELECT STREAM * FROM s))) AS s",
+    ]);
+    let clause = |begin: &'static str| {
+        prop_oneof![
+            2 => Just(String::new()),
+            1 => expression().prop_map(move |e| begin.replacen('#', &e, 1)),
+        ]
+    };
+    let select = prop::sample::select(vec!["SELECT STREAM", "SELECT", "SELECT STREAM DISTINCT"]);
+    let group = prop_oneof![
+        clause(" GROUP BY #, FLOOR(s.ROWTIME TO MINUTE)"),
+        clause(" WINDOWED BY STAGGER (PARTITION BY # RANGE INTERVAL '1' MINUTE)"),
+    ];
+    (
+        select,
+        expression(),
+        expression(),
+        from,
+        clause(" WHERE #"),
+        group,
+        clause(" HAVING #"),
+        clause(" ORDER BY #"),
+    )
+        .prop_map(|(select, a, b, from, where_, group, having, order)| {
+            format!("{select} {a}, {b} AS z FROM {from}{where_}{group}{having}{order}")
+        })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+    #[test]
+    fn queries_by_the_grammar_are_answered(text in query()) {
+        let answer = attempt(&text);
+        prop_assert!(answer.is_ok(), "{}\n{}", text, answer.unwrap_err());
     }
 }
 

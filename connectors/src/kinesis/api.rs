@@ -147,12 +147,10 @@ impl StreamRef {
         }
     }
 
-    /// For requests: the name, if that is how the stream is known.
+    /// For requests: the name. It may stand beside the ARN, and endpoints other than AWS's know streams by
+    /// their names alone.
     pub(crate) fn request_name(&self) -> Option<String> {
-        match self {
-            Self::Name(name) => Some(name.clone()),
-            Self::Arn(_) => None,
-        }
+        Some(self.name().to_owned())
     }
 
     /// For requests: the ARN, if that is how the stream is known.
@@ -305,7 +303,7 @@ mod tests {
     fn an_arn_knows_its_region_and_name() {
         let stream = StreamRef::parse("arn:aws:kinesis:eu-west-1:123456789012:stream/jobs");
         assert_eq!((stream.region(), stream.name()), (Some("eu-west-1"), "jobs"));
-        assert_eq!(stream.request_name(), None);
+        assert_eq!(stream.request_name().as_deref(), Some("jobs"));
         let stream = StreamRef::parse("jobs");
         assert_eq!((stream.region(), stream.name()), (None, "jobs"));
     }

@@ -7,6 +7,7 @@ mod crash_kinesis;
 mod demo;
 mod faults;
 mod files;
+mod imported;
 mod interrupt;
 mod kinesis;
 mod kinesis_sink;
