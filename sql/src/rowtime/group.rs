@@ -126,7 +126,7 @@ pub(super) fn window_end(keys: &[Expr], sources: &[Source]) -> Option<Expr> {
         return Some(end);
     }
     let is_column = |expr: &Expr| matches!(expr, Expr::Identifier(_) | Expr::CompoundIdentifier(_));
-    let mut rounded = keys.iter().filter(|key| !is_column(unwrapped(key)));
+    let mut rounded = keys.iter().filter(|key| rounds(key));
     let mut ends = rounded.by_ref().filter_map(|key| end_of(key, &is_column));
     let only = ends.next()?;
     ends.next().is_none().then_some(only)
@@ -179,6 +179,16 @@ fn undone(expr: &Expr) -> Option<(&Expr, BinaryOperator, Expr)> {
         _ => return None,
     };
     Some((moved, op, shift.as_ref().clone()))
+}
+
+/// Whether `expr` rounds a time, however it moves or divides what comes out.
+fn rounds(expr: &Expr) -> bool {
+    let expr = unwrapped(expr);
+    let by = |name| arguments_of(expr, name).is_some();
+    by("date_bin")
+        || by("date_trunc")
+        || rounded_up(expr).is_some()
+        || undone(expr).is_some_and(|(inner, ..)| rounds(inner))
 }
 
 /// The time that `CEIL(time TO unit)` rounds, in the form the rewrite gave it.

@@ -51,16 +51,18 @@ fn an_application_runs_as_it_was_described() {
 
     assert!(finished.stderr.contains("to decide"), "{}", finished.stderr);
     assert!(finished.stderr.contains("eight"), "{}", finished.stderr);
-    let files = files_below(&folder.path().join("out"));
-    let text: String = files.iter().map(|file| fs::read_to_string(file).unwrap()).collect();
+    let out = folder.path().join("out");
+    let files = files_below(&out);
+    let text: String =
+        files.iter().map(|file| fs::read_to_string(out.join(file)).unwrap()).collect();
     let mut rows: Vec<&str> = text.lines().collect();
     rows.sort_unstable();
     assert_eq!(
         rows,
         [
-            r#"{"ID":7,"ITEM":"X1","AT_MS":1541077200000,"SEEN":1}"#,
-            r#"{"ID":7,"ITEM":"Y2","AT_MS":1541077200000,"SEEN":2}"#,
-            r#"{"ID":7,"ITEM":null,"AT_MS":1541077201500,"SEEN":3}"#,
+            r#"{"id":7,"item":"X1","at_ms":1541077200000,"seen":1}"#,
+            r#"{"id":7,"item":"Y2","at_ms":1541077200000,"seen":2}"#,
+            r#"{"id":7,"item":null,"at_ms":1541077201500,"seen":3}"#,
         ]
     );
 }
