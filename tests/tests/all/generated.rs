@@ -1,8 +1,9 @@
 //! Queries nobody thought of: random compositions of filters, projections, joins of every type,
-//! aggregates, DISTINCT, unions and windows over random tables, each held to the law.
+//! subqueries, aggregates with HAVING and ROLLUP, DISTINCT, set operations, window functions, first rows
+//! and windows over random tables, each held to the law.
 //!
 //! A failure is shrunk to a small query over few rows and names its seed; `MILLSTREAM_SEED=n` runs that
-//! seed alone.
+//! seed alone and says what could not be planned.
 
 use std::cell::Cell;
 use std::fmt;
@@ -167,7 +168,10 @@ enum Shape {
     Project(Box<Self>, u32),
     Aggregate(Box<Self>, u32),
     Distinct(Box<Self>),
-    Union(Box<Self>, Box<Self>),
+    Union(Box<Self>, Box<Self>, u32),
+    First(Box<Self>, u32),
+    Over(Box<Self>, u32),
+    Where(Box<Self>, Box<Self>, u32),
     Join(Box<Self>, Box<Self>, u32),
 }
 
@@ -228,7 +232,10 @@ impl Writer<'_> {
                 self.over(input, &columns, &grouped, Some(types))
             }
             Shape::Distinct(input) => self.over(self.relation(input), "DISTINCT *", "", None),
-            Shape::Union(left, right) => self.union(left, right),
+            Shape::Union(left, right, chance) => self.union(left, right, Draw(*chance)),
+            Shape::First(input, chance) => self.first(input, Draw(*chance)),
+            Shape::Over(input, chance) => self.windows(input, Draw(*chance)),
+            Shape::Where(input, other, chance) => self.subquery(input, other, Draw(*chance)),
             Shape::Join(left, right, chance) => self.join(left, right, Draw(*chance)),
         }
     }
@@ -275,7 +282,8 @@ impl Writer<'_> {
         }
     }
 
-    fn union(&self, left: &Shape, right: &Shape) -> Relation {
+    fn union(&self, left: &Shape, right: &Shape, mut draw: Draw) -> Relation {
+        let op = ["UNION ALL", "UNION ALL", "UNION", "INTERSECT", "EXCEPT"][draw.below(5)];
         let (left, right) = (self.relation(left), self.relation(right));
         let width = left.types.len().min(right.types.len());
         let same = left.types[..width] == right.types[..width];
@@ -287,14 +295,88 @@ impl Writer<'_> {
             let columns: Vec<String> = (0..width).map(column).collect();
             format!("SELECT {} FROM ({from}) AS {}", columns.join(", "), self.alias())
         };
-        let text = |l: &str, r: &str| {
-            format!("{} UNION ALL {}", list(l, &left.types), list(r, &right.types))
-        };
+        let text =
+            |l: &str, r: &str| format!("{} {op} {}", list(l, &left.types), list(r, &right.types));
         Relation {
             ours: text(&left.ours, &right.ours),
             batch: text(&left.batch, &right.batch),
             types: if same { left.types[..width].to_vec() } else { vec![Type::Text; width] },
             windowed: left.windowed || right.windowed,
+        }
+    }
+
+    /// The first rows of each key, in an order that leaves open only which of equal rows comes first.
+    fn first(&self, input: &Shape, mut draw: Draw) -> Relation {
+        let input = self.relation(input);
+        let width = input.types.len();
+        let rank = ["ROW_NUMBER", "RANK", "DENSE_RANK"][draw.below(3)];
+        let (key, most) = (draw.below(width), 1 + draw.below(3));
+        let by = if draw.one_in(3) { String::new() } else { format!("PARTITION BY c{key} ") };
+        let (all, order) = (columns("", width, 0), ordered(width, &mut draw));
+        let ranked = self.over(
+            input,
+            &format!("{all}, {rank}() OVER ({by}ORDER BY {order}) AS n"),
+            "",
+            None,
+        );
+        self.over(ranked, &all, &format!("WHERE n <= {most}"), None)
+    }
+
+    /// Each row with what a window function says of it.
+    fn windows(&self, input: &Shape, mut draw: Draw) -> Relation {
+        let input = self.relation(input);
+        let width = input.types.len();
+        let (key, value) = (draw.below(width), draw.below(width));
+        let data_type = input.types[value];
+        let order = ordered(width, &mut draw);
+        let (call, given, rows) = match draw.below(5) {
+            0 => (format!("COUNT(c{value})"), Type::Big, String::new()),
+            1 => (format!("MAX(c{value})"), data_type, String::new()),
+            2 => (format!("LAG(c{value})"), data_type, format!(" ORDER BY {order}")),
+            3 => (
+                format!("COUNT(c{value})"),
+                Type::Big,
+                format!(" ORDER BY {order} ROWS BETWEEN 2 PRECEDING AND CURRENT ROW"),
+            ),
+            _ => ("RANK()".to_owned(), Type::Big, format!(" ORDER BY {order}")),
+        };
+        let of = format!("{call} OVER (PARTITION BY c{key}{rows})");
+        let of = if call == "RANK()" { format!("CAST({of} AS BIGINT)") } else { of };
+        let all = columns("", width, 0);
+        let types = input.types.iter().copied().chain([given]).collect();
+        self.over(input, &format!("{all}, {of} AS c{width}"), "", Some(types))
+    }
+
+    /// The rows that a subquery says something of.
+    fn subquery(&self, input: &Shape, other: &Shape, mut draw: Draw) -> Relation {
+        let (input, other) = (self.relation(input), self.relation(other));
+        let (i, j) = (draw.below(input.types.len()), draw.below(other.types.len()));
+        let inner = self.alias();
+        let kind = draw.below(6);
+        let (left, right) = if input.types[i] == other.types[j] {
+            (format!("c{i}"), format!("{inner}.c{j}"))
+        } else {
+            let right = other.types[j].as_text(&format!("{inner}.c{j}"));
+            (input.types[i].as_text(&format!("c{i}")), right)
+        };
+        let more = predicate(&input.types, &mut draw);
+        let condition = |from: &str| match kind {
+            0 => format!("{left} IN (SELECT {right} FROM ({from}) AS {inner})"),
+            1 => format!("{left} NOT IN (SELECT {right} FROM ({from}) AS {inner})"),
+            2 => format!("{left} > (SELECT MIN({right}) FROM ({from}) AS {inner})"),
+            3 => format!("{left} = (SELECT MAX({right}) FROM ({from}) AS {inner})"),
+            4 => format!("({more}) OR {left} IN (SELECT {right} FROM ({from}) AS {inner})"),
+            _ => format!("(SELECT COUNT(*) FROM ({from}) AS {inner}) > 3 AND ({more})"),
+        };
+        let outer = self.alias();
+        let text = |from: &str, inner: &str| {
+            format!("SELECT * FROM ({from}) AS {outer} WHERE {}", condition(inner))
+        };
+        Relation {
+            ours: text(&input.ours, &other.ours),
+            batch: text(&input.batch, &other.batch),
+            types: input.types,
+            windowed: input.windowed || other.windowed,
         }
     }
 
@@ -348,6 +430,16 @@ fn columns(relation: &str, count: usize, first: usize) -> String {
     (0..count).map(column).collect::<Vec<_>>().join(", ")
 }
 
+/// An order by all columns, beginning anywhere.
+fn ordered(width: usize, draw: &mut Draw) -> String {
+    let first = draw.below(width);
+    let column = |n: usize| {
+        let direction = ["ASC NULLS LAST", "DESC NULLS FIRST"][draw.below(2)];
+        format!("c{} {direction}", (first + n) % width)
+    };
+    (0..width).map(column).collect::<Vec<_>>().join(", ")
+}
+
 fn predicate(types: &[Type], draw: &mut Draw) -> String {
     let n = draw.below(types.len());
     let literal = types[n].literal();
@@ -390,10 +482,15 @@ fn aggregated(types: &[Type], mut draw: Draw) -> (String, String, Vec<Type>) {
         given.push(data_type);
     }
     let names: Vec<String> = keys.iter().map(|n| format!("c{n}")).collect();
-    let grouped = match names.is_empty() {
+    let is_distinct = keys.first() != keys.get(1);
+    let mut grouped = match names.is_empty() {
         true => String::new(),
+        false if is_distinct && draw.one_in(4) => format!("GROUP BY ROLLUP ({})", names.join(", ")),
         false => format!("GROUP BY {}", names.join(", ")),
     };
+    if draw.one_in(4) {
+        grouped.push_str(" HAVING COUNT(*) > 1");
+    }
     (texts.join(", "), grouped, given)
 }
 
@@ -440,7 +537,10 @@ fn shape() -> impl Strategy<Value = Shape> {
             1 => (one(), any::<u32>()).prop_map(|(i, c)| Shape::Project(i, c)),
             2 => (one(), any::<u32>()).prop_map(|(i, c)| Shape::Aggregate(i, c)),
             1 => one().prop_map(Shape::Distinct),
-            1 => (one(), one()).prop_map(|(l, r)| Shape::Union(l, r)),
+            2 => (one(), one(), any::<u32>()).prop_map(|(l, r, c)| Shape::Union(l, r, c)),
+            1 => (one(), any::<u32>()).prop_map(|(i, c)| Shape::First(i, c)),
+            1 => (one(), any::<u32>()).prop_map(|(i, c)| Shape::Over(i, c)),
+            1 => (one(), one(), any::<u32>()).prop_map(|(l, r, c)| Shape::Where(l, r, c)),
             3 => (one(), one(), any::<u32>()).prop_map(|(l, r, c)| Shape::Join(l, r, c)),
         ]
     })
@@ -452,7 +552,15 @@ fn check(tables: &[Table; 2], shape: &Shape, seed: u64) -> Result<bool, String> 
     let relation = writer.relation(shape);
     let declarations = tables[0].declaration("a") + &tables[1].declaration("b");
     let query = format!("SELECT STREAM * FROM ({}) AS q", relation.ours);
-    let Ok(declared) = Pipeline::try_new(&declarations, &query, 1) else { return Ok(false) };
+    let declared = match Pipeline::try_new(&declarations, &query, 1) {
+        Ok(declared) => declared,
+        Err(reason) => {
+            if std::env::var_os("MILLSTREAM_SEED").is_some() {
+                println!("not planned: {reason}");
+            }
+            return Ok(false);
+        }
+    };
     let stream = |name, table: &Table| table.batch(&declared.stream(name).stream_schema());
     let law = Law {
         declarations: &declarations,
