@@ -21,6 +21,7 @@ use millstream_engine::monotonic::to_numbers;
 
 use super::functions::functions;
 use super::models;
+use super::not_in;
 use crate::rewrite::ARRIVAL_ORDER;
 use crate::rowtime::HIDDEN_ROWTIME;
 use crate::rowtime::windowed::JOINED_AT;
@@ -41,12 +42,14 @@ pub(super) fn markers() -> [ScalarUDF; 4] {
 }
 
 /// Puts the windows of `__stagger` below their aggregates, the column of the row's time into `__within`,
-/// and the columns with numbers into the calls of models.
+/// the columns with numbers into the calls of models, and `NOT IN` with a further condition into a form
+/// that can be joined by.
 pub(super) fn placed(plan: LogicalPlan) -> Result<LogicalPlan> {
     plan.transform_up_with_subqueries(|node| match node {
         LogicalPlan::Aggregate(aggregate) => staggered(aggregate),
         LogicalPlan::Sort(sort) => time_sorted(sort),
         LogicalPlan::Window(window) => models::over_numbers(window),
+        LogicalPlan::Filter(filter) => not_in::rewritten(filter),
         other => Ok(Transformed::no(other)),
     })
     .map(|transformed| transformed.data)

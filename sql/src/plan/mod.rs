@@ -18,6 +18,7 @@ mod logical;
 mod markers;
 mod models;
 mod names;
+mod not_in;
 mod operators;
 mod order;
 mod relations;

@@ -15,5 +15,6 @@ mod lanes;
 mod law;
 mod nexmark;
 mod oracle;
+mod selected;
 mod slt;
 mod tpch;

@@ -53,6 +53,7 @@ scripts! {
     order_by_limit: "select/order_limit.slt",
     patterns: "select/patterns.slt",
     state_ttl: "select/state_ttl.slt",
+    subqueries: "select/subqueries.slt",
     union_all: "select/union.slt",
     calendar_windows: "window/calendar.slt",
     first_rows: "window/first_rows.slt",
