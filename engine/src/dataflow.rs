@@ -131,6 +131,13 @@ pub enum Distribution {
     Single,
 }
 
+impl Distribution {
+    /// Equal keys on the same lane; all rows on one, where there are no keys.
+    pub fn by_keys(keys: &[usize]) -> Self {
+        if keys.is_empty() { Self::Single } else { Self::Hash(keys.to_vec()) }
+    }
+}
+
 /// Which lanes the rows of a part of an operator's state belong to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StateShare {

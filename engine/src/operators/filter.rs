@@ -7,7 +7,7 @@ use arrow::compute::{filter, filter_record_batch, prep_null_mask_filter};
 use datafusion::physical_expr::PhysicalExpr;
 
 use super::isolate::isolate;
-use super::{EpochContext, Input, Operator, Output, StateBatch};
+use super::{EpochContext, Input, Linear, Operator, Output};
 use crate::dataflow::{Distribution, Explanation, OperatorSpec};
 use crate::delta::Delta;
 use crate::error::{Error, Result};
@@ -47,8 +47,8 @@ struct Filter {
     predicate: Arc<dyn PhysicalExpr>,
 }
 
-impl Operator for Filter {
-    fn step(&mut self, cx: &EpochContext, inputs: Vec<Input>) -> Result<Output> {
+impl Linear for Filter {
+    fn map(&mut self, cx: &EpochContext, inputs: Vec<Input>) -> Result<Output> {
         let mut output = Output::default();
         for delta in inputs.into_iter().flat_map(|input| input.deltas) {
             let evaluate =
@@ -74,19 +74,5 @@ impl Operator for Filter {
             }
         }
         Ok(output)
-    }
-
-    fn snapshot(&mut self) -> Result<Vec<StateBatch>> {
-        Ok(Vec::new())
-    }
-
-    fn forget_snapshots(&mut self) {}
-
-    fn restore(&mut self, state: Vec<StateBatch>) -> Result<()> {
-        super::expect_no_state(&state)
-    }
-
-    fn memory_bytes(&self) -> usize {
-        0
     }
 }

@@ -37,7 +37,7 @@ use self::pairs::Meeting;
 use self::preserved::{Preserved, Yields};
 use super::consolidate::consolidated;
 pub use super::join_output::Side;
-use super::join_output::{JoinOutput, by_keys, equalities, null_equality};
+use super::join_output::{JoinOutput, equalities, null_equality};
 use super::row_index::{KeyedRows, RowIndex};
 use super::{EpochContext, Input, Operator, Output, StateBatch};
 use crate::dataflow::{Distribution, Explanation, OperatorSpec, StateShare};
@@ -244,7 +244,7 @@ impl OperatorSpec for HashJoinSpec {
             // One NULL, or one row at all, matters to every row.
             return Distribution::Single;
         }
-        by_keys(if input == 0 { &self.left_keys } else { &self.right_keys })
+        Distribution::by_keys(if input == 0 { &self.left_keys } else { &self.right_keys })
     }
 
     fn watermarks(&self, _inputs: &[Watermarks]) -> Watermarks {

@@ -15,7 +15,6 @@ use datafusion::physical_plan::joins::utils::JoinFilter;
 use super::EpochContext;
 use super::held::Picked;
 use super::isolate::isolate;
-use crate::dataflow::Distribution;
 use crate::delta::Delta;
 use crate::error::{Error, Result};
 use crate::fault::BadRow;
@@ -51,11 +50,6 @@ pub(super) fn equalities(left: (&SchemaRef, &[usize]), right: (&SchemaRef, &[usi
     };
     let pairs = names(left).into_iter().zip(names(right));
     pairs.map(|(left, right)| format!("{left} = {right}")).collect::<Vec<_>>().join(", ")
-}
-
-/// How a join by keys wants a side spread; without keys every row may match every other.
-pub(super) fn by_keys(keys: &[usize]) -> Distribution {
-    if keys.is_empty() { Distribution::Single } else { Distribution::Hash(keys.to_vec()) }
 }
 
 /// How a join makes its output.

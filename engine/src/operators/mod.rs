@@ -163,7 +163,29 @@ fn conformed(columns: Vec<ArrayRef>, schema: &SchemaRef) -> Result<RecordBatch> 
     Ok(RecordBatch::try_new(Arc::clone(schema), columns.collect::<Result<_, _>>()?)?)
 }
 
-/// The `restore` of an operator that keeps nothing.
-fn expect_no_state(state: &[StateBatch]) -> Result<()> {
-    if state.is_empty() { Ok(()) } else { Err(Error::bug("state for a stateless operator")) }
+/// An operator that keeps nothing: it maps a change to a change.
+trait Linear: fmt::Debug + Send {
+    /// The change of the output that a change of the inputs makes.
+    fn map(&mut self, cx: &EpochContext, inputs: Vec<Input>) -> Result<Output>;
+}
+
+impl<L: Linear> Operator for L {
+    fn step(&mut self, cx: &EpochContext, inputs: Vec<Input>) -> Result<Output> {
+        self.map(cx, inputs)
+    }
+
+    fn snapshot(&mut self) -> Result<Vec<StateBatch>> {
+        Ok(Vec::new())
+    }
+
+    fn forget_snapshots(&mut self) {}
+
+    fn restore(&mut self, state: Vec<StateBatch>) -> Result<()> {
+        let is_empty = state.is_empty();
+        is_empty.then_some(()).ok_or_else(|| Error::bug("state for an operator that keeps nothing"))
+    }
+
+    fn memory_bytes(&self) -> usize {
+        0
+    }
 }

@@ -6,9 +6,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
-use arrow::datatypes::SchemaRef;
+use arrow::array::{ArrayRef, Int64Array, RecordBatch, TimestampMillisecondArray};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
+use datafusion::common::JoinType;
 use datafusion::datasource::MemTable;
 use datafusion::logical_expr::AggregateUDF;
 use datafusion::physical_expr::PhysicalExpr;
@@ -18,6 +19,7 @@ use datafusion::prelude::SessionContext;
 
 use super::{EpochContext, Input, Operator, StateBatch};
 use crate::dataflow::OperatorSpec;
+use crate::definition::TIMESTAMP_TYPE;
 use crate::delta::Delta;
 use crate::spill::SpillStore;
 use crate::watermark::{Watermark, Watermarks};
@@ -165,6 +167,61 @@ impl<'a> Restarted<'a> {
         output.deltas
     }
 }
+
+/// Rows of these times cut into epochs: each has its count of rows and a watermark so far behind all
+/// rows still to come (behind `last`, where there are none). The last epoch has the rest, and the end.
+pub(super) fn cut(
+    times: &[i64],
+    cuts: &[(usize, i64)],
+    last: i64,
+) -> Vec<(std::ops::Range<usize>, Watermark)> {
+    let (mut from, mut highest, mut epochs) = (0, i64::MIN, Vec::new());
+    for (count, slack) in cuts {
+        let to = (from + count).min(times.len());
+        let later = times[to..].iter().copied().min().unwrap_or(last);
+        highest = highest.max(later.saturating_sub(*slack));
+        epochs.push((from..to, Watermark::At(highest)));
+        from = to;
+    }
+    epochs.push((from..times.len(), Watermark::End));
+    epochs
+}
+
+/// A row with a key, a time and a value.
+pub(super) type TimedRow = (Option<u8>, Option<i64>, i64);
+
+/// The columns of such rows: `k`, `t`, `v`.
+pub(super) fn timed_schema() -> SchemaRef {
+    Arc::new(Schema::new(vec![
+        Field::new("k", DataType::Int64, true),
+        Field::new("t", TIMESTAMP_TYPE, true),
+        Field::new("v", DataType::Int64, true),
+    ]))
+}
+
+/// Such rows.
+pub(super) fn timed_batch(rows: &[TimedRow]) -> RecordBatch {
+    let columns: Vec<ArrayRef> = vec![
+        Arc::new(rows.iter().map(|row| row.0.map(i64::from)).collect::<Int64Array>()),
+        Arc::new(rows.iter().map(|row| row.1).collect::<TimestampMillisecondArray>()),
+        Arc::new(rows.iter().map(|row| row.2).collect::<Int64Array>()),
+    ];
+    RecordBatch::try_new(timed_schema(), columns).unwrap()
+}
+
+/// Every type of join but the ones that batch does not have.
+pub(super) const JOIN_TYPES: [JoinType; 10] = [
+    JoinType::Inner,
+    JoinType::Left,
+    JoinType::Right,
+    JoinType::Full,
+    JoinType::LeftSemi,
+    JoinType::RightSemi,
+    JoinType::LeftAnti,
+    JoinType::RightAnti,
+    JoinType::LeftMark,
+    JoinType::RightMark,
+];
 
 /// How often a property is tried. A failing case is printed and not written to a file.
 pub(super) fn cases(cases: u32) -> proptest::test_runner::Config {

@@ -91,10 +91,7 @@ impl OperatorSpec for PaneAggregateSpec {
     }
 
     fn distribution(&self, _input: usize) -> Distribution {
-        if self.keys.is_empty() {
-            return Distribution::Single;
-        }
-        Distribution::Hash(self.keys.clone())
+        Distribution::by_keys(&self.keys)
     }
 
     fn watermarks(&self, inputs: &[Watermarks]) -> Watermarks {

@@ -8,7 +8,7 @@ use datafusion::error::DataFusionError;
 use datafusion::physical_expr::PhysicalExpr;
 
 use super::isolate::isolate;
-use super::{EpochContext, Input, Operator, Output, StateBatch};
+use super::{EpochContext, Input, Linear, Operator, Output};
 use crate::dataflow::{Distribution, Explanation, OperatorSpec};
 use crate::delta::Delta;
 use crate::error::Result;
@@ -73,8 +73,8 @@ impl Project {
     }
 }
 
-impl Operator for Project {
-    fn step(&mut self, cx: &EpochContext, inputs: Vec<Input>) -> Result<Output> {
+impl Linear for Project {
+    fn map(&mut self, cx: &EpochContext, inputs: Vec<Input>) -> Result<Output> {
         let mut output = Output::default();
         for delta in inputs.into_iter().flat_map(|input| input.deltas) {
             let projected = isolate(cx, delta, &|batch| self.evaluate(batch), &mut output.bad)?;
@@ -83,19 +83,5 @@ impl Operator for Project {
             output.deltas.extend(weighted);
         }
         Ok(output)
-    }
-
-    fn snapshot(&mut self) -> Result<Vec<StateBatch>> {
-        Ok(Vec::new())
-    }
-
-    fn forget_snapshots(&mut self) {}
-
-    fn restore(&mut self, state: Vec<StateBatch>) -> Result<()> {
-        super::expect_no_state(&state)
-    }
-
-    fn memory_bytes(&self) -> usize {
-        0
     }
 }

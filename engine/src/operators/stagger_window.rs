@@ -70,11 +70,7 @@ impl OperatorSpec for StaggerWindowSpec {
     }
 
     fn distribution(&self, _input: usize) -> Distribution {
-        if self.partition_by.is_empty() {
-            Distribution::Single
-        } else {
-            Distribution::Hash(self.partition_by.clone())
-        }
+        Distribution::by_keys(&self.partition_by)
     }
 
     fn watermarks(&self, inputs: &[Watermarks]) -> Watermarks {

@@ -16,7 +16,6 @@ use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef, UInt64Type
 use datafusion::common::NullEquality;
 
 use super::StateBatch;
-use super::join_output::by_keys;
 use super::row_index::{KeyedRows, RowIndex};
 use crate::dataflow::{Distribution, StateShare};
 use crate::delta::Delta;
@@ -54,7 +53,7 @@ impl TimedSide {
 
     /// How it wants its rows spread.
     pub(super) fn distribution(&self) -> Distribution {
-        by_keys(&self.keys)
+        Distribution::by_keys(&self.keys)
     }
 }
 

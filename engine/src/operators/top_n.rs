@@ -154,10 +154,7 @@ impl OperatorSpec for TopNSpec {
     }
 
     fn distribution(&self, _input: usize) -> Distribution {
-        if self.partition_by.is_empty() {
-            return Distribution::Single;
-        }
-        Distribution::Hash(self.partition_by.clone())
+        Distribution::by_keys(&self.partition_by)
     }
 
     fn watermarks(&self, inputs: &[Watermarks]) -> Watermarks {

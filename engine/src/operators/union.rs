@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow::array::{Int64Array, RecordBatch, RecordBatchOptions};
 use arrow::datatypes::SchemaRef;
 
-use super::{EpochContext, Input, Operator, Output, StateBatch};
+use super::{EpochContext, Input, Linear, Operator, Output};
 use crate::dataflow::{Distribution, Explanation, OperatorSpec};
 use crate::error::Result;
 use crate::watermark::Watermarks;
@@ -48,8 +48,8 @@ struct Union {
     updating: bool,
 }
 
-impl Operator for Union {
-    fn step(&mut self, _cx: &EpochContext, inputs: Vec<Input>) -> Result<Output> {
+impl Linear for Union {
+    fn map(&mut self, _cx: &EpochContext, inputs: Vec<Input>) -> Result<Output> {
         let mut deltas = Vec::new();
         for mut delta in inputs.into_iter().flat_map(|input| input.deltas) {
             let columns = delta.batch.columns().to_vec();
@@ -62,19 +62,5 @@ impl Operator for Union {
             deltas.push(delta);
         }
         Ok(deltas.into())
-    }
-
-    fn snapshot(&mut self) -> Result<Vec<StateBatch>> {
-        Ok(Vec::new())
-    }
-
-    fn forget_snapshots(&mut self) {}
-
-    fn restore(&mut self, state: Vec<StateBatch>) -> Result<()> {
-        super::expect_no_state(&state)
-    }
-
-    fn memory_bytes(&self) -> usize {
-        0
     }
 }

@@ -12,7 +12,7 @@ use arrow::array::{
 use arrow::compute::{cast, take};
 use arrow::datatypes::{DataType, Field, SchemaRef};
 
-use super::{EpochContext, Input, Operator, Output, StateBatch};
+use super::{EpochContext, Input, Linear, Operator, Output};
 use crate::dataflow::{Distribution, Explanation, OperatorSpec};
 use crate::delta::Delta;
 use crate::error::{Error, Result};
@@ -190,26 +190,12 @@ fn fields_of(column: &ArrayRef) -> Result<Vec<ArrayRef>> {
     structs.columns().iter().map(|field| Ok(take(field, &rows, None)?)).collect()
 }
 
-impl Operator for Unnest {
-    fn step(&mut self, _cx: &EpochContext, inputs: Vec<Input>) -> Result<Output> {
+impl Linear for Unnest {
+    fn map(&mut self, _cx: &EpochContext, inputs: Vec<Input>) -> Result<Output> {
         let mut output = Output::default();
         for delta in inputs.iter().flat_map(|input| &input.deltas) {
             self.unnest(delta, &mut output)?;
         }
         Ok(output)
-    }
-
-    fn snapshot(&mut self) -> Result<Vec<StateBatch>> {
-        Ok(Vec::new())
-    }
-
-    fn forget_snapshots(&mut self) {}
-
-    fn restore(&mut self, state: Vec<StateBatch>) -> Result<()> {
-        super::expect_no_state(&state)
-    }
-
-    fn memory_bytes(&self) -> usize {
-        0
     }
 }

@@ -12,7 +12,7 @@ use arrow::array::{
 use arrow::compute::take;
 use arrow::datatypes::{SchemaRef, TimestampMillisecondType};
 
-use super::{EpochContext, Input, Operator, Output, StateBatch};
+use super::{EpochContext, Input, Linear, Operator, Output};
 use crate::dataflow::{Distribution, Explanation, OperatorSpec};
 use crate::delta::Delta;
 use crate::error::{Error, Result};
@@ -125,26 +125,12 @@ impl WindowTable {
     }
 }
 
-impl Operator for WindowTable {
-    fn step(&mut self, _cx: &EpochContext, inputs: Vec<Input>) -> Result<Output> {
+impl Linear for WindowTable {
+    fn map(&mut self, _cx: &EpochContext, inputs: Vec<Input>) -> Result<Output> {
         let mut deltas = Vec::new();
         for delta in inputs.iter().flat_map(|input| &input.deltas) {
             self.expand(delta, &mut deltas)?;
         }
         Ok(deltas.into())
-    }
-
-    fn snapshot(&mut self) -> Result<Vec<StateBatch>> {
-        Ok(Vec::new())
-    }
-
-    fn forget_snapshots(&mut self) {}
-
-    fn restore(&mut self, state: Vec<StateBatch>) -> Result<()> {
-        super::expect_no_state(&state)
-    }
-
-    fn memory_bytes(&self) -> usize {
-        0
     }
 }

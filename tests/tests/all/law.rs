@@ -219,8 +219,8 @@ fn lower_case(rows: &RecordBatch) -> RecordBatch {
     RecordBatch::try_new(schema, rows.columns().to_vec()).unwrap()
 }
 
-/// The rows of a batch as text.
-fn texts(batch: &RecordBatch) -> Vec<String> {
+/// The rows of a batch as text, floats in one way of writing.
+pub(crate) fn texts(batch: &RecordBatch) -> Vec<String> {
     let options = FormatOptions::new().with_null("NULL");
     let columns: Vec<ArrayFormatter<'_>> =
         batch.columns().iter().map(|c| ArrayFormatter::try_new(c, &options).unwrap()).collect();

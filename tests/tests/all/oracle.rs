@@ -12,7 +12,6 @@ use arrow::array::{
     ArrayRef, Float64Array, Int32Array, RecordBatch, StringArray, TimestampMillisecondArray,
 };
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use arrow::util::display::{ArrayFormatter, FormatOptions};
 use datafusion::datasource::MemTable;
 use datafusion::prelude::SessionContext;
 use millstream_engine::definition::{RelationDef, TIMESTAMP_TYPE};
@@ -20,6 +19,8 @@ use millstream_engine::executor::EpochOutput;
 use millstream_tests::pipeline::{Event, Happening, Pipeline};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
+
+use crate::law::texts;
 
 /// How many seeds each query runs with.
 const SEEDS: u64 = 25;
@@ -84,15 +85,6 @@ fn table() -> RecordBatch {
     let keys: ArrayRef = Arc::new(names.iter().map(|(k, _)| Some(*k)).collect::<Int32Array>());
     let texts: ArrayRef = Arc::new(names.iter().map(|(_, n)| Some(*n)).collect::<StringArray>());
     RecordBatch::try_from_iter([("K", keys), ("NAME", texts)]).unwrap()
-}
-
-/// The rows of a batch as text, floats in one way of writing.
-fn texts(batch: &RecordBatch) -> Vec<String> {
-    let options = FormatOptions::new().with_null("NULL");
-    let columns: Vec<ArrayFormatter<'_>> =
-        batch.columns().iter().map(|c| ArrayFormatter::try_new(c, &options).unwrap()).collect();
-    let row = |row| columns.iter().map(|c| c.value(row).to_string()).collect::<Vec<_>>().join("|");
-    (0..batch.num_rows()).map(row).collect()
 }
 
 /// Adds the changes of an epoch to a multiset of rows.

@@ -1,7 +1,6 @@
 //! Every type over random streams within their watermarks, against DataFusion's batch join: at the end
 //! in full, and on the way no row that is not in it, and every pair at once.
 
-use arrow::array::{ArrayRef, Int64Array, TimestampMillisecondArray};
 use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::Operator as Compare;
@@ -11,44 +10,12 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::operators::oracle::{
-    Fate, Multiset, Restarted, batch_sql, cases, fates, integrate, multiset,
+    Fate, JOIN_TYPES, Multiset, Restarted, TimedRow as Row, batch_sql, cases, fates, integrate,
+    multiset, timed_batch as batch, timed_schema as schema,
 };
-
-/// Key, time, value.
-type Row = (Option<u8>, Option<i64>, i64);
 
 const LOWEST: i64 = -5;
 const HIGHEST: i64 = 3;
-
-const TYPES: [JoinType; 10] = [
-    JoinType::Inner,
-    JoinType::Left,
-    JoinType::Right,
-    JoinType::Full,
-    JoinType::LeftSemi,
-    JoinType::RightSemi,
-    JoinType::LeftAnti,
-    JoinType::RightAnti,
-    JoinType::LeftMark,
-    JoinType::RightMark,
-];
-
-fn schema() -> SchemaRef {
-    Arc::new(Schema::new(vec![
-        Field::new("k", DataType::Int64, true),
-        Field::new("t", DataType::Timestamp(TimeUnit::Millisecond, None), true),
-        Field::new("v", DataType::Int64, true),
-    ]))
-}
-
-fn batch(rows: &[Row]) -> RecordBatch {
-    let columns: Vec<ArrayRef> = vec![
-        Arc::new(rows.iter().map(|row| row.0.map(i64::from)).collect::<Int64Array>()),
-        Arc::new(rows.iter().map(|row| row.1).collect::<TimestampMillisecondArray>()),
-        Arc::new(rows.iter().map(|row| row.2).collect::<Int64Array>()),
-    ];
-    RecordBatch::try_new(schema(), columns).unwrap()
-}
 
 /// `l.t - r.t BETWEEN lowest AND highest`, on the numbers of the times.
 fn condition() -> JoinFilter {
@@ -197,7 +164,7 @@ proptest! {
     #![proptest_config(cases(100))]
     #[test]
     fn each_type_is_the_batch_join_in_the_end(
-        join in prop::sample::select(TYPES.to_vec()),
+        join in prop::sample::select(JOIN_TYPES.to_vec()),
         by in prop::sample::select(vec![Keys::None, Keys::One, Keys::OneOrNull]),
         (left, right) in (stream(), stream()),
         cuts in prop::collection::vec((0..12_usize, 0..12_usize, fates()), 0..12),

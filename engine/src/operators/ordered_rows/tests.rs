@@ -2,6 +2,12 @@
 
 use arrow::array::{Float64Array, StringArray, TimestampMillisecondArray};
 use arrow::datatypes::TimeUnit;
+use datafusion::datasource::MemTable;
+use datafusion::logical_expr::execution_props::ExecutionProps;
+use datafusion::logical_expr::{Expr, LogicalPlan};
+use datafusion::physical_plan::WindowExpr;
+use datafusion::physical_planner::create_window_expr;
+use datafusion::prelude::SessionContext;
 use proptest::prelude::*;
 
 use super::*;
@@ -117,4 +123,32 @@ fn what_is_before_a_bound_is_taken_out_once() {
     assert!(rows.take_before(Some(5)).unwrap().is_empty());
     assert_eq!(rows.take_before(None).unwrap().len(), 2);
     assert_eq!(rows.memory_bytes(), 0);
+}
+
+/// The window functions of a query over `t`, and the columns of its result: those of `t`, then `c0` ….
+pub(in crate::operators) fn window_functions(sql: &str) -> (Vec<Arc<dyn WindowExpr>>, SchemaRef) {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let plan = runtime.block_on(async {
+        let context = SessionContext::new();
+        let table = MemTable::try_new(schema(), vec![vec![batch(&[])]]).unwrap();
+        context.register_table("t", Arc::new(table)).unwrap();
+        let plan = context.state().create_logical_plan(sql).await.unwrap();
+        context.state().optimize(&plan).unwrap()
+    });
+    let mut open = &plan;
+    let window = loop {
+        match open {
+            LogicalPlan::Window(window) => break window,
+            other => open = other.inputs()[0],
+        }
+    };
+    let build = |expr: &Expr| {
+        create_window_expr(expr, window.input.schema(), &ExecutionProps::new()).unwrap()
+    };
+    let fields = schema().fields().iter().map(|f| f.as_ref().clone()).collect::<Vec<_>>();
+    let results = window.schema.fields().iter().skip(4).enumerate();
+    let results =
+        results.map(|(n, f)| Field::new(format!("c{n}"), DataType::clone(f.data_type()), true));
+    let schema = Schema::new(fields.into_iter().chain(results).collect::<Vec<_>>());
+    (window.window_expr.iter().map(build).collect(), Arc::new(schema))
 }

@@ -1,12 +1,6 @@
 //! Rows in random order within the watermark, against the same functions in batch SQL: what has come out
 //! are rows of the batch answer, and in the end all of them.
 
-use arrow::datatypes::{DataType, Field, Schema};
-use datafusion::datasource::MemTable;
-use datafusion::logical_expr::LogicalPlan;
-use datafusion::logical_expr::execution_props::ExecutionProps;
-use datafusion::physical_planner::create_window_expr;
-use datafusion::prelude::SessionContext;
 use proptest::prelude::*;
 
 use super::*;
@@ -14,7 +8,7 @@ use crate::delta::Delta;
 use crate::operators::oracle::{
     Multiset, Restarted, appended, batch_sql, cases, fates, integrate, multiset,
 };
-use crate::operators::ordered_rows::tests::{Row, batch, row, schema};
+use crate::operators::ordered_rows::tests::{Row, batch, row, schema, window_functions};
 
 const UP: SortOptions = SortOptions { descending: false, nulls_first: false };
 
@@ -65,39 +59,20 @@ fn query(calls: &[Call], partition: &str, order: &str) -> String {
 }
 
 fn spec(calls: &[Call], sql: &str, keys: &[usize], order: &[usize]) -> OrderedWindowSpec {
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    let plan = runtime.block_on(async {
-        let context = SessionContext::new();
-        let table = MemTable::try_new(schema(), vec![vec![batch(&[])]]).unwrap();
-        context.register_table("t", Arc::new(table)).unwrap();
-        let plan = context.state().create_logical_plan(sql).await.unwrap();
-        context.state().optimize(&plan).unwrap()
-    });
-    let mut open = &plan;
-    let window = loop {
-        match open {
-            LogicalPlan::Window(window) => break window,
-            other => open = other.inputs()[0],
-        }
-    };
-    assert_eq!(window.window_expr.len(), calls.len());
-    let functions = calls.iter().zip(&window.window_expr).map(|((_, rank, _), expr)| match rank {
+    let input_schema = schema();
+    let (windows, schema) = window_functions(sql);
+    assert_eq!(windows.len(), calls.len());
+    let functions = calls.iter().zip(windows).map(|((_, rank, _), window)| match rank {
         Some(rank) => OrderedFunction::Counted(*rank),
-        None => OrderedFunction::Framed(
-            create_window_expr(expr, window.input.schema(), &ExecutionProps::new()).unwrap(),
-        ),
+        None => OrderedFunction::Framed(window),
     });
-    let fields = schema().fields().iter().map(|f| f.as_ref().clone()).collect::<Vec<_>>();
-    let results = window.schema.fields().iter().skip(4).enumerate();
-    let results =
-        results.map(|(n, f)| Field::new(format!("c{n}"), DataType::clone(f.data_type()), true));
     OrderedWindowSpec {
         partition_by: keys.to_vec(),
         order_by: order.iter().map(|column| (*column, UP)).collect(),
         functions: functions.collect(),
         reach: calls.iter().fold(NOTHING, |all, (.., reach)| all.max(*reach)),
-        input_schema: schema(),
-        schema: Arc::new(Schema::new(fields.into_iter().chain(results).collect::<Vec<_>>())),
+        input_schema,
+        schema,
     }
 }
 

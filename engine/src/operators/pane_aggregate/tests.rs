@@ -8,7 +8,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::operators::oracle::{
-    Fate, Multiset, Restarted, aggregate, appended, batch_sql, built, cases, fates, integrate,
+    Fate, Multiset, Restarted, aggregate, appended, batch_sql, built, cases, cut, fates, integrate,
     multiset,
 };
 
@@ -125,21 +125,11 @@ fn check(
     let numbers = answer.column(0).as_primitive::<TimestampMillisecondType>().clone();
     let mut operator = Restarted::new(spec);
     let mut seen = Multiset::new();
-    let (mut from, mut highest) = (0, i64::MIN);
-    let epochs = cuts.iter().copied().chain([(rows.len(), i64::MAX)]);
-    for (number, (count, slack)) in epochs.enumerate() {
-        let to = (from + count).min(rows.len());
-        let later = rows[to..].iter().map(|row| row.0).min();
-        let watermark = if slack == i64::MAX {
-            Watermark::End
-        } else {
-            highest = highest.max(later.unwrap_or(70).saturating_sub(slack));
-            Watermark::At(highest)
-        };
+    let times: Vec<i64> = rows.iter().map(|row| row.0).collect();
+    for (number, (epoch, watermark)) in cut(&times, cuts, 70).into_iter().enumerate() {
         let fate = fates.get(number).copied().unwrap_or(Fate::Runs);
-        let input = appended(batch(&rows[from..to]), 0, watermark);
+        let input = appended(batch(&rows[epoch]), 0, watermark);
         integrate(&mut seen, &operator.step(vec![input], fate));
-        from = to;
         let is_over = |window| spec.windows.end(window) <= watermark.bound();
         let over = numbers.iter().map(|window| Some(window.is_some_and(is_over))).collect();
         let expected = arrow::compute::filter_record_batch(&answer, &over).unwrap();

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::operators::hash_join::{HashJoinSpec, Side};
 use crate::operators::oracle::{
-    Fate, Multiset, Restarted, appended, batch_sql, cases, fates, integrate, multiset,
+    Fate, Multiset, Restarted, appended, batch_sql, cases, cut, fates, integrate, multiset,
 };
 
 fn schema() -> SchemaRef {
@@ -95,28 +95,18 @@ fn check(
     let sql = format!("SELECT {shown} FROM l {join} r ON l.k = r.k AND l.w = r.w");
     let mut operator = Restarted::new(&spec);
     let mut seen = Multiset::new();
-    let (mut from, mut highest) = (0, i64::MIN);
-    let epochs = cuts.iter().copied().chain([(rows.len(), i64::MAX)]);
-    for (number, (count, slack)) in epochs.enumerate() {
-        let to = (from + count).min(rows.len());
-        let later = rows[to..].iter().map(|row| row.0).min();
-        let watermark = if slack == i64::MAX {
-            Watermark::End
-        } else {
-            highest = highest.max(later.unwrap_or(20).saturating_sub(slack));
-            Watermark::At(highest)
-        };
+    let times: Vec<i64> = rows.iter().map(|row| row.0).collect();
+    for (number, (epoch, watermark)) in cut(&times, cuts, 20).into_iter().enumerate() {
         let fate = fates.get(number).copied().unwrap_or(Fate::Runs);
-        let inputs = [true, false].map(|l| appended(batch(&rows[from..to], l), 0, watermark));
+        let inputs = [true, false].map(|l| appended(batch(&rows[epoch.clone()], l), 0, watermark));
         let output = operator.step(inputs.into(), fate);
         prop_assert!(output.iter().all(|delta| delta.weights.is_none()));
         integrate(&mut seen, &output);
-        from = to;
         let over = |row: &&Row| match spec.emission {
             Emission::AsItComes => true,
             Emission::AtClose => row.0 < watermark.bound(),
         };
-        let so_far: Vec<Row> = rows[..to].iter().filter(over).copied().collect();
+        let so_far: Vec<Row> = rows[..epoch.end].iter().filter(over).copied().collect();
         prop_assert_eq!(&seen, &answer(&so_far, &sql));
     }
     prop_assert_eq!(operator.operator.memory_bytes() < 2_000, true);

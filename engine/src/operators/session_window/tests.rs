@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::operators::oracle::{
-    Fate, Multiset, Restarted, appended, batch_sql, cases, fates, integrate, multiset,
+    Fate, Multiset, Restarted, appended, batch_sql, cases, cut, fates, integrate, multiset,
 };
 
 const GAP: i64 = 5;
@@ -72,21 +72,11 @@ fn check(
     let ends = answer.column(3).as_primitive::<TimestampMillisecondType>().clone();
     let mut operator = Restarted::new(&spec);
     let mut seen = Multiset::new();
-    let (mut from, mut highest) = (0, i64::MIN);
-    let epochs = cuts.iter().copied().chain([(rows.len(), i64::MAX)]);
-    for (number, (count, slack)) in epochs.enumerate() {
-        let to = (from + count).min(rows.len());
-        let later = rows[to..].iter().map(|row| row.0).min();
-        let watermark = if slack == i64::MAX {
-            Watermark::End
-        } else {
-            highest = highest.max(later.unwrap_or(100).saturating_sub(slack));
-            Watermark::At(highest)
-        };
+    let times: Vec<i64> = rows.iter().map(|row| row.0).collect();
+    for (number, (epoch, watermark)) in cut(&times, cuts, 100).into_iter().enumerate() {
         let fate = fates.get(number).copied().unwrap_or(Fate::Runs);
-        let input = appended(batch(&rows[from..to]), 0, watermark);
+        let input = appended(batch(&rows[epoch]), 0, watermark);
         integrate(&mut seen, &operator.step(vec![input], fate));
-        from = to;
         let over = ends.iter().map(|end| Some(end.is_some_and(|end| end < watermark.bound())));
         let expected = arrow::compute::filter_record_batch(&answer, &over.collect()).unwrap();
         prop_assert_eq!(&seen, &multiset(&[expected]));

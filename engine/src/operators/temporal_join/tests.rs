@@ -1,35 +1,15 @@
 //! Random streams within their watermarks, against a batch query over the versions and when each ends.
 
-use arrow::array::{ArrayRef, Int64Array, TimestampMillisecondArray};
-use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
+use arrow::datatypes::Schema;
 use proptest::prelude::*;
 
 use super::*;
 use crate::operators::oracle::{
-    Fate, Multiset, Restarted, appended, batch_sql, cases, fates, integrate, multiset,
+    Fate, Multiset, Restarted, TimedRow as Row, appended, batch_sql, cases, fates, integrate,
+    multiset, timed_batch as batch, timed_schema as schema,
 };
 
-/// Key, time, value.
-type Row = (Option<u8>, Option<i64>, i64);
-
 const DELAY: i64 = 4;
-
-fn schema() -> SchemaRef {
-    Arc::new(Schema::new(vec![
-        Field::new("k", DataType::Int64, true),
-        Field::new("t", DataType::Timestamp(TimeUnit::Millisecond, None), true),
-        Field::new("v", DataType::Int64, true),
-    ]))
-}
-
-fn batch(rows: &[Row]) -> RecordBatch {
-    let columns: Vec<ArrayRef> = vec![
-        Arc::new(rows.iter().map(|row| row.0.map(i64::from)).collect::<Int64Array>()),
-        Arc::new(rows.iter().map(|row| row.1).collect::<TimestampMillisecondArray>()),
-        Arc::new(rows.iter().map(|row| row.2).collect::<Int64Array>()),
-    ];
-    RecordBatch::try_new(schema(), columns).unwrap()
-}
 
 fn spec(outer: bool) -> TemporalJoinSpec {
     let side = || TimedSide { schema: schema(), keys: vec![0], time: 1, same_time: Vec::new() };

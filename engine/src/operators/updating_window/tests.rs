@@ -1,19 +1,13 @@
 //! Random changes in random epochs, against the same functions in batch SQL after every one of them.
 //! The functions themselves are built from that SQL, as DataFusion plans them.
 
-use arrow::datatypes::{DataType, Field, Schema};
-use datafusion::datasource::MemTable;
-use datafusion::logical_expr::execution_props::ExecutionProps;
-use datafusion::logical_expr::{Expr, LogicalPlan};
-use datafusion::physical_planner::create_window_expr;
-use datafusion::prelude::SessionContext;
 use proptest::prelude::*;
 
 use super::*;
 use crate::operators::oracle::{
     Fate, Multiset, Restarted, batch_sql, cases, changed, fates, integrate, multiset,
 };
-use crate::operators::ordered_rows::tests::{Changes, Table, batch, changes, schema};
+use crate::operators::ordered_rows::tests::{Changes, Table, changes, schema, window_functions};
 
 /// All with one partitioning and a total order, so that there is one answer.
 const FUNCTIONS: [&str; 20] = [
@@ -62,35 +56,9 @@ fn query(window: &str, functions: &[&str]) -> String {
 }
 
 fn spec(sql: &str, order_by: Vec<(usize, SortOptions)>, keys: &[usize]) -> UpdatingWindowSpec {
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    let plan = runtime.block_on(async {
-        let context = SessionContext::new();
-        let table = MemTable::try_new(schema(), vec![vec![batch(&[])]]).unwrap();
-        context.register_table("t", Arc::new(table)).unwrap();
-        let plan = context.state().create_logical_plan(sql).await.unwrap();
-        context.state().optimize(&plan).unwrap()
-    });
-    let mut open = &plan;
-    let window = loop {
-        match open {
-            LogicalPlan::Window(window) => break window,
-            other => open = other.inputs()[0],
-        }
-    };
-    let build = |expr: &Expr| {
-        create_window_expr(expr, window.input.schema(), &ExecutionProps::new()).unwrap()
-    };
-    let fields = schema().fields().iter().map(|f| f.as_ref().clone()).collect::<Vec<_>>();
-    let results = window.schema.fields().iter().skip(4).enumerate();
-    let results =
-        results.map(|(n, f)| Field::new(format!("c{n}"), DataType::clone(f.data_type()), true));
-    UpdatingWindowSpec {
-        partition_by: keys.to_vec(),
-        order_by,
-        windows: window.window_expr.iter().map(build).collect(),
-        input_schema: schema(),
-        schema: Arc::new(Schema::new(fields.into_iter().chain(results).collect::<Vec<_>>())),
-    }
+    let (partition_by, input_schema) = (keys.to_vec(), schema());
+    let (windows, schema) = window_functions(sql);
+    UpdatingWindowSpec { partition_by, order_by, windows, input_schema, schema }
 }
 
 fn follows(

@@ -5,19 +5,7 @@ use datafusion::logical_expr::{Expr, col, lit};
 use datafusion::prelude::SessionContext;
 
 use super::*;
-
-const TYPES: [JoinType; 10] = [
-    JoinType::Inner,
-    JoinType::Left,
-    JoinType::Right,
-    JoinType::Full,
-    JoinType::LeftSemi,
-    JoinType::RightSemi,
-    JoinType::LeftAnti,
-    JoinType::RightAnti,
-    JoinType::LeftMark,
-    JoinType::RightMark,
-];
+use crate::operators::oracle::JOIN_TYPES;
 
 /// A join to try.
 #[derive(Debug, Clone, Copy)]
@@ -31,7 +19,7 @@ struct Case {
 }
 
 fn cases_of_types() -> impl Strategy<Value = Case> {
-    let types = prop::sample::select(TYPES.to_vec());
+    let types = prop::sample::select(JOIN_TYPES.to_vec());
     let flags = (prop::bool::weighted(0.3), any::<bool>(), prop::bool::weighted(0.7));
     (types, nulls(), flags).prop_map(|(join, nulls, (keyless, residual, updating))| Case {
         join,
@@ -275,7 +263,7 @@ fn plain(join: JoinType, updating: bool) -> HashJoinSpec {
 
 #[test]
 fn a_row_a_condition_failed_on_is_not_said_to_match_nothing() {
-    for join in TYPES {
+    for join in JOIN_TYPES {
         let residual = Some(condition(Compare::Divide));
         let spec = HashJoinSpec { residual, ..plain(join, false) };
         let mut operator = spec.build().unwrap();
