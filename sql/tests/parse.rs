@@ -208,8 +208,10 @@ fn windows_without_an_order_are_in_order_of_arrival() {
         ("avg(x) OVER (PARTITION BY k)", "AVG(X) OVER (PARTITION BY K)".to_owned()),
         (
             "LAG(x, 1) IGNORE NULLS OVER (ROWS 1 PRECEDING)",
+            // In the order of arrival the function is one of ours.
             format!(
-                "LAG(X, 1) IGNORE NULLS OVER ({order} ROWS BETWEEN 1 PRECEDING AND CURRENT ROW)"
+                "__nth(X, 'BEFORE', 1, true, NULL) OVER ({order} ROWS BETWEEN 1 PRECEDING AND \
+                 CURRENT ROW)"
             ),
         ),
     ];

@@ -126,12 +126,13 @@ fn derived_tables_and_ctes_carry_the_time_behind_their_columns() {
     );
     timed(
         "WITH w(p, q) AS (SELECT a, b FROM s) SELECT * FROM w",
-        "WITH W (P, Q, ROWTIME) AS (SELECT A, B, S.ROWTIME AS ROWTIME FROM S) SELECT W.P, W.Q, \
-         W.ROWTIME AS ROWTIME FROM W",
+        "WITH W AS (SELECT A AS P, B AS Q, ROWTIME FROM (SELECT A, B, S.ROWTIME AS ROWTIME FROM S)) \
+         SELECT W.P, W.Q, W.ROWTIME AS ROWTIME FROM W",
     );
     timed(
         "SELECT * FROM s AS x(p, q, r)",
-        "SELECT X.P, X.Q, X.R, X.ROWTIME AS ROWTIME FROM S AS X (P, Q, R, ROWTIME, SHARD_ID)",
+        "SELECT X.P, X.Q, X.R, X.ROWTIME AS ROWTIME FROM (SELECT A AS P, B AS Q, T AS R, \
+         ROWTIME, SHARD_ID FROM S) AS X",
     );
     let error = resolved("SELECT * FROM s AS x(p)", true).unwrap_err();
     assert_eq!(error.message, "1 names for the 3 columns of X");
