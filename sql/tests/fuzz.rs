@@ -64,9 +64,17 @@ fn words() -> Vec<String> {
 fn split(text: &str) -> Vec<String> {
     let mut parts: Vec<String> = Vec::new();
     let mut quote = None;
-    for c in text.chars() {
-        let glued = quote.is_some()
-            || (is_word(c) && parts.last().is_some_and(|last| last.chars().all(is_word)));
+    let mut chars = text.chars().peekable();
+    while let Some(c) = chars.next() {
+        let last = parts.last().map_or("", String::as_str);
+        // `U&'…'` is one.
+        let unicode = match c {
+            '&' => last.eq_ignore_ascii_case("u") && chars.peek() == Some(&'\''),
+            '\'' => last.eq_ignore_ascii_case("u&"),
+            _ => false,
+        };
+        let in_word = is_word(c) && !last.is_empty() && last.chars().all(is_word);
+        let glued = quote.is_some() || unicode || in_word;
         match quote {
             Some(open) if open == c => quote = None,
             None if c == '\'' || c == '"' => quote = Some(c),
