@@ -117,6 +117,9 @@ def task_memory():
         "taskmanager.memory.managed.size": "512m",
         "taskmanager.memory.network.min": "256m",
         "taskmanager.memory.network.max": "256m",
+        "taskmanager.memory.jvm-metaspace.size": "256m",
+        "taskmanager.memory.jvm-overhead.min": "192m",
+        "taskmanager.memory.jvm-overhead.max": "192m",
     }
     return [word for key, value in sizes.items() for word in ("-D", f"{key}={value}")]
 
