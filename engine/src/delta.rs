@@ -2,6 +2,8 @@
 
 use arrow::array::{Int64Array, RecordBatch};
 
+use crate::error::{Error, Result};
+
 /// Rows added to (and, where the plan can retract, removed from) a relation: a Z-set as in DBSP.
 ///
 /// Source: Budiu et al., "DBSP: Automatic Incremental View Maintenance", VLDB 2023.
@@ -18,6 +20,18 @@ impl Delta {
     /// Rows that are added once each.
     pub fn append(batch: RecordBatch) -> Self {
         Self { batch, weights: None }
+    }
+
+    /// The rows, for who can only add some.
+    ///
+    /// # Errors
+    ///
+    /// When they carry weights, and so may take rows back: our bug.
+    pub(crate) fn appended(self) -> Result<RecordBatch> {
+        match self.weights {
+            None => Ok(self.batch),
+            Some(_) => Err(Error::bug("rows were taken back from an append-only input")),
+        }
     }
 
     /// The number of rows, whatever their weights.

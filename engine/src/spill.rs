@@ -87,7 +87,7 @@ impl SpillStore {
         if offset + bytes.len() as u64 <= FILE_BYTES_MAX {
             *open = Some(Arc::clone(&file));
         }
-        Ok(Spilled { file, offset, ends, types, converter: Arc::new(converter) })
+        Ok(Spilled { file, offset, ends, types, converter })
     }
 }
 
@@ -132,7 +132,7 @@ fn failed(folder: &Path, what: &str, error: &std::io::Error) -> Error {
 }
 
 /// Rows on disk.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct Spilled {
     file: Arc<SpillFile>,
     /// Where they begin in the file.
@@ -140,7 +140,7 @@ pub(crate) struct Spilled {
     /// Where each row ends, from there.
     ends: Vec<u32>,
     types: Vec<DataType>,
-    converter: Arc<RowConverter>,
+    converter: RowConverter,
 }
 
 impl Spilled {

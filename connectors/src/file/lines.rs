@@ -93,7 +93,7 @@ pub(super) struct LineReader {
     idle: Vec<RowDecoder>,
     /// Chunks being decoded, in the file's order.
     decoding: VecDeque<Decoding>,
-    /// How many may be.
+    /// How many may be: twice as many as decoders, so that none is without work while rows are taken.
     decoding_max: usize,
 }
 
@@ -114,13 +114,13 @@ impl fmt::Debug for LineReader {
 }
 
 impl LineReader {
-    /// A reader of lines of JSON; `decoding_max` pieces are decoded at the same time.
+    /// A reader of lines of JSON; `decoders` pieces are decoded at the same time.
     pub(super) fn new(
         store: Arc<dyn ObjectStore>,
         file: FileMeta,
         compression: Compression,
         decoder: RowDecoder,
-        decoding_max: usize,
+        decoders: usize,
     ) -> Self {
         let bytewise = match compression {
             Compression::None => Bytewise::Pieces,
@@ -135,7 +135,7 @@ impl LineReader {
             decoder,
             idle: Vec::new(),
             decoding: VecDeque::new(),
-            decoding_max: decoding_max.max(1),
+            decoding_max: decoders.max(1) * 2,
         }
     }
 
@@ -195,12 +195,13 @@ impl LineReader {
         }
     }
 
-    /// Reads on and hands chunks to decoders until enough are at work, or the first one is done.
-    /// Returns whether the present end is reached.
+    /// Reads on and hands chunks to decoders until all have work, or all but the first one, which is
+    /// done. Returns whether the present end is reached.
     async fn fill(&mut self, last_line: LastLine) -> Result<bool> {
         loop {
             let is_done = self.decoding.front().is_some_and(|first| first.task.is_finished());
-            if is_done || self.decoding.len() >= self.decoding_max {
+            let enough = if is_done { self.decoding_max / 2 + 1 } else { self.decoding_max };
+            if self.decoding.len() >= enough {
                 return Ok(false);
             }
             // What is awaited is only the next piece.

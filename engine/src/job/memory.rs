@@ -42,20 +42,19 @@ impl Memory {
         self.budget.as_ref().map_or(0, |(_, store)| store.bytes())
     }
 
-    /// Makes room.
+    /// Makes room; returns the bytes that state holds then.
     ///
     /// # Errors
     ///
     /// When the disk takes no more, or too little of the state can go there.
-    pub(super) fn check(&self, executor: &mut Executor) -> Result<()> {
-        let Some((bytes_max, store)) = &self.budget else { return Ok(()) };
+    pub(super) fn check(&self, executor: &mut Executor) -> Result<usize> {
         let held = executor.memory_bytes();
-        if held <= *bytes_max {
-            return Ok(());
-        }
+        let Some((bytes_max, store)) = self.budget.as_ref().filter(|(max, _)| held > *max) else {
+            return Ok(held);
+        };
         executor.spill(store, held - bytes_max + bytes_max / FREED_SHARE)?;
         let held = executor.memory_bytes();
-        if held <= *bytes_max { Ok(()) } else { Err(self.exceeded(held, *bytes_max, executor)) }
+        if held <= *bytes_max { Ok(held) } else { Err(self.exceeded(held, *bytes_max, executor)) }
     }
 
     fn exceeded(&self, held: usize, bytes_max: usize, executor: &Executor) -> Error {

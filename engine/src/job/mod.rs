@@ -294,8 +294,7 @@ impl Loop {
         let memory = Arc::clone(&self.memory);
         let work = move |executor: &mut Executor| {
             let output = executor.step(now_ms, input)?;
-            memory.check(executor)?;
-            Ok::<_, Error>((output, executor.memory_bytes()))
+            Ok::<_, Error>((output, memory.check(executor)?))
         };
         let (output, state_bytes) = self.with_executor(work).await??;
         self.progress.state_bytes = state_bytes;

@@ -89,8 +89,7 @@ struct Expire {
 
 impl Operator for Expire {
     fn step(&mut self, _cx: &EpochContext, inputs: Vec<Input>) -> Result<Output> {
-        let [Input { deltas, watermarks }] = <[Input; 1]>::try_from(inputs)
-            .map_err(|_| Error::bug("rows that expire come from one input"))?;
+        let [Input { deltas, watermarks }] = Input::exactly(inputs)?;
         let mut changes = deltas.clone();
         self.waiting.take_in(deltas)?;
         if let Some(Watermark::At(watermark)) = watermarks.get(self.time) {

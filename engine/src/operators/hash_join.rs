@@ -334,8 +334,7 @@ impl HashJoin {
 
 impl Operator for HashJoin {
     fn step(&mut self, cx: &EpochContext, inputs: Vec<Input>) -> Result<Output> {
-        let [left, right] = <[Input; 2]>::try_from(inputs)
-            .map_err(|_| Error::bug("a join of two streams has two inputs"))?;
+        let [left, right] = Input::exactly(inputs)?;
         let mut output = Output::default();
         // Each delta is one term of the rule: it meets the other side as it is by then.
         for delta in right.deltas {

@@ -59,12 +59,11 @@ impl<'a> Picked<'a> {
     /// The rows at `places`: which of `used`, and where in it. Of those on disk only these are read.
     pub(super) fn new(used: Vec<&'a Held>, mut places: Vec<(usize, usize)>) -> Result<Self> {
         let mut wanted: Vec<Vec<u32>> = vec![Vec::new(); used.len()];
-        if used.iter().any(|held| !held.is_in_memory()) {
-            for (held, row) in &mut places {
-                if !used[*held].is_in_memory() {
-                    wanted[*held].push(u32::try_from(*row).unwrap_or(u32::MAX));
-                    *row = wanted[*held].len() - 1;
-                }
+        let on_disk: Vec<bool> = used.iter().map(|held| !held.is_in_memory()).collect();
+        if on_disk.contains(&true) {
+            for (held, row) in places.iter_mut().filter(|(held, _)| on_disk[*held]) {
+                wanted[*held].push(u32::try_from(*row).unwrap_or(u32::MAX));
+                *row = wanted[*held].len() - 1;
             }
         }
         let columns = used.into_iter().zip(wanted).map(|(held, wanted)| match held {

@@ -334,8 +334,7 @@ fn begin_to_match(
 
 impl Operator for IntervalJoin {
     fn step(&mut self, cx: &EpochContext, inputs: Vec<Input>) -> Result<Output> {
-        let [left, right] = <[Input; 2]>::try_from(inputs)
-            .map_err(|_| Error::bug("a join of two streams has two inputs"))?;
+        let [left, right] = Input::exactly(inputs)?;
         let mut output = Output::default();
         for delta in right.deltas {
             self.arrive(cx, Side::Right, delta, &mut output)?;

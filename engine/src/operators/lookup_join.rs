@@ -284,8 +284,7 @@ impl LookupJoin {
 
 impl Operator for LookupJoin {
     fn step(&mut self, cx: &EpochContext, inputs: Vec<Input>) -> Result<Output> {
-        let [stream, table] = <[Input; 2]>::try_from(inputs)
-            .map_err(|_| Error::bug("a lookup has two inputs: a stream and a table"))?;
+        let [stream, table] = Input::exactly(inputs)?;
         for delta in table.deltas {
             let rows = self.table.keyed(delta)?;
             self.table.apply(&rows)?;

@@ -77,6 +77,20 @@ pub struct Input {
     pub watermarks: Watermarks,
 }
 
+impl Input {
+    /// The inputs of an operator that has this many.
+    ///
+    /// # Errors
+    ///
+    /// When there are more or fewer: our bug.
+    pub(crate) fn exactly<const N: usize>(inputs: Vec<Self>) -> Result<[Self; N]> {
+        let many = |inputs: Vec<Self>| {
+            Error::bug(format!("an operator of {N} inputs was given {}", inputs.len()))
+        };
+        <[Self; N]>::try_from(inputs).map_err(many)
+    }
+}
+
 /// What an operator made of an epoch.
 #[derive(Debug, Default)]
 pub struct Output {

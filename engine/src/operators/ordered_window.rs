@@ -435,8 +435,7 @@ fn counted(rows: &[(&Key, Kept)], state: &Partition, function: RankFunction) -> 
 
 impl Operator for OrderedWindow {
     fn step(&mut self, _cx: &EpochContext, inputs: Vec<Input>) -> Result<Output> {
-        let [input] =
-            <[Input; 1]>::try_from(inputs).map_err(|_| Error::bug("a window has one input"))?;
+        let [input] = Input::exactly(inputs)?;
         if input.deltas.iter().any(|delta| delta.weights.is_some()) {
             return Err(Error::bug("rows were taken back from an append-only input"));
         }

@@ -258,13 +258,9 @@ impl PaneAggregate {
 
 impl Operator for PaneAggregate {
     fn step(&mut self, _cx: &EpochContext, inputs: Vec<Input>) -> Result<Output> {
-        let [input] = <[Input; 1]>::try_from(inputs)
-            .map_err(|_| Error::bug("a windowed aggregate has one input"))?;
-        for delta in &input.deltas {
-            if delta.weights.is_some() {
-                return Err(Error::bug("a windowed aggregate cannot take back rows"));
-            }
-            self.accumulate(&delta.batch)?;
+        let [input] = Input::exactly(inputs)?;
+        for delta in input.deltas {
+            self.accumulate(&delta.appended()?)?;
         }
         let watermark = input.watermarks.get(self.spec.time).unwrap_or(Watermark::Unknown);
         Ok(self.close(watermark)?.into())

@@ -271,10 +271,7 @@ impl Operator for PerWindow {
         let mut arrived = Arrived::new();
         for (number, input) in inputs.into_iter().enumerate() {
             for delta in input.deltas {
-                if delta.weights.is_some() {
-                    return Err(Error::bug("an operator per window cannot take back rows"));
-                }
-                self.spread(number, &delta.batch, &mut arrived)?;
+                self.spread(number, &delta.appended()?, &mut arrived)?;
             }
         }
         let mut output = Output::default();

@@ -208,8 +208,7 @@ impl SessionWindow {
 
 impl Operator for SessionWindow {
     fn step(&mut self, _cx: &EpochContext, inputs: Vec<Input>) -> Result<Output> {
-        let [input] = <[Input; 1]>::try_from(inputs)
-            .map_err(|_| Error::bug("a session window has one input"))?;
+        let [input] = Input::exactly(inputs)?;
         for delta in &input.deltas {
             if delta.weights.is_some() {
                 return Err(Error::bug("a session window cannot take back rows"));

@@ -117,8 +117,7 @@ impl SortedStream {
 
 impl Operator for SortedStream {
     fn step(&mut self, _cx: &EpochContext, inputs: Vec<Input>) -> Result<Output> {
-        let [input] =
-            <[Input; 1]>::try_from(inputs).map_err(|_| Error::bug("an order has one input"))?;
+        let [input] = Input::exactly(inputs)?;
         self.waiting.take_in(input.deltas)?;
         // More rows of the very bound may come.
         let passed = match input.watermarks.get(self.leading) {

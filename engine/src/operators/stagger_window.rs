@@ -188,8 +188,7 @@ impl StaggerWindow {
 
 impl Operator for StaggerWindow {
     fn step(&mut self, _cx: &EpochContext, inputs: Vec<Input>) -> Result<Output> {
-        let [input] = <[Input; 1]>::try_from(inputs)
-            .map_err(|_| Error::bug("a stagger window has one input"))?;
+        let [input] = Input::exactly(inputs)?;
         self.waiting.take_in(input.deltas)?;
         let watermark = input.watermarks.get(self.spec.time).unwrap_or(Watermark::Unknown);
         let mut deltas = Vec::new();

@@ -213,8 +213,7 @@ impl TemporalJoin {
 
 impl Operator for TemporalJoin {
     fn step(&mut self, cx: &EpochContext, inputs: Vec<Input>) -> Result<Output> {
-        let [left, right] = <[Input; 2]>::try_from(inputs)
-            .map_err(|_| Error::bug("a temporal join has two inputs"))?;
+        let [left, right] = Input::exactly(inputs)?;
         let mut output = Output::default();
         for delta in right.deltas {
             self.versions.add(delta)?;

@@ -136,8 +136,7 @@ impl TimeSort {
 
 impl Operator for TimeSort {
     fn step(&mut self, cx: &EpochContext, inputs: Vec<Input>) -> Result<Output> {
-        let [input] =
-            <[Input; 1]>::try_from(inputs).map_err(|_| Error::bug("a time-sort has one input"))?;
+        let [input] = Input::exactly(inputs)?;
         let mut output = Output::default();
         let mut floor = self.waiting.released().bound();
         for delta in input.deltas {

@@ -337,8 +337,7 @@ impl TopN {
 
 impl Operator for TopN {
     fn step(&mut self, _cx: &EpochContext, inputs: Vec<Input>) -> Result<Output> {
-        let [input] = <[Input; 1]>::try_from(inputs)
-            .map_err(|_| Error::bug("the first rows are of one input"))?;
+        let [input] = Input::exactly(inputs)?;
         if !self.spec.input_updating && input.deltas.iter().any(|delta| delta.weights.is_some()) {
             return Err(Error::bug("rows were taken back from an append-only input"));
         }

@@ -288,8 +288,7 @@ fn keeps(aggregates: &[Aggregate]) -> String {
 
 impl Operator for UpdatingAggregate {
     fn step(&mut self, cx: &EpochContext, inputs: Vec<Input>) -> Result<Output> {
-        let [input] = <[Input; 1]>::try_from(inputs)
-            .map_err(|_| Error::bug("an aggregation has one input"))?;
+        let [input] = Input::exactly(inputs)?;
         let mut output = Output::default();
         let touched = self.take_in(cx, input.deltas, &mut output)?;
         if touched.count() > 0 {

@@ -153,8 +153,7 @@ impl UpdatingWindow {
 
 impl Operator for UpdatingWindow {
     fn step(&mut self, _cx: &EpochContext, inputs: Vec<Input>) -> Result<Output> {
-        let [input] =
-            <[Input; 1]>::try_from(inputs).map_err(|_| Error::bug("a window has one input"))?;
+        let [input] = Input::exactly(inputs)?;
         let encoded = input.deltas.iter().map(|delta| self.rows.encode(delta));
         let encoded = encoded.collect::<Result<Vec<_>>>()?;
         let partitions = OrderedRows::partitions(&encoded);

@@ -121,10 +121,7 @@ impl InOrder {
 
     /// Takes in rows that came after all others. Those without a time are due at once.
     pub(super) fn push(&mut self, delta: Delta) -> Result<()> {
-        if delta.weights.is_some() {
-            return Err(Error::bug("rows were taken back from an append-only input"));
-        }
-        self.add(delta.batch, false)
+        self.add(delta.appended()?, false)
     }
 
     fn add(&mut self, rows: RecordBatch, saved: bool) -> Result<()> {

@@ -260,13 +260,9 @@ impl WindowAggregate {
 
 impl Operator for WindowAggregate {
     fn step(&mut self, _cx: &EpochContext, inputs: Vec<Input>) -> Result<Output> {
-        let [input] = <[Input; 1]>::try_from(inputs)
-            .map_err(|_| Error::bug("a windowed aggregate has one input"))?;
-        for delta in &input.deltas {
-            if delta.weights.is_some() {
-                return Err(Error::bug("a windowed aggregate cannot take back rows"));
-            }
-            self.accumulate(&delta.batch)?;
+        let [input] = Input::exactly(inputs)?;
+        for delta in input.deltas {
+            self.accumulate(&delta.appended()?)?;
         }
         let bounds = self.spec.bounds(&input.watermarks);
         Ok(self.close(&bounds)?.into())

@@ -250,8 +250,7 @@ impl Half {
 
 impl Operator for CountingJoin {
     fn step(&mut self, cx: &EpochContext, inputs: Vec<Input>) -> Result<Output> {
-        let [left, right] = <[Input; 2]>::try_from(inputs)
-            .map_err(|_| Error::bug("a join of two streams has two inputs"))?;
+        let [left, right] = Input::exactly(inputs)?;
         if !self.counted {
             self.count(cx)?;
         }

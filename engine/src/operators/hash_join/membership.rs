@@ -159,8 +159,7 @@ impl MembershipJoin {
 
 impl Operator for MembershipJoin {
     fn step(&mut self, _cx: &EpochContext, inputs: Vec<Input>) -> Result<Output> {
-        let [left, right] = <[Input; 2]>::try_from(inputs)
-            .map_err(|_| Error::bug("a join of two streams has two inputs"))?;
+        let [left, right] = Input::exactly(inputs)?;
         let (rows, keys) = match self.preserved.side {
             Side::Left => (left, right),
             Side::Right => (right, left),

@@ -439,14 +439,10 @@ impl AppendedTopN {
 
 impl Operator for AppendedTopN {
     fn step(&mut self, _cx: &EpochContext, inputs: Vec<Input>) -> Result<Output> {
-        let [input] = <[Input; 1]>::try_from(inputs)
-            .map_err(|_| Error::bug("the first rows are of one input"))?;
+        let [input] = Input::exactly(inputs)?;
         let mut changes = Changes::default();
-        for Delta { batch, weights } in input.deltas {
-            if weights.is_some() {
-                return Err(Error::bug("rows were taken back from an append-only input"));
-            }
-            self.take_in(batch, &mut changes)?;
+        for delta in input.deltas {
+            self.take_in(delta.appended()?, &mut changes)?;
         }
         let deltas = match self.spec.ranks.is_empty() {
             true => self.plain_output(&changes)?,

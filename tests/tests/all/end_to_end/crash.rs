@@ -42,20 +42,45 @@ CREATE SINK joined
 SET unbounded_state = 'allow';
 ";
 
-struct Expected {
-    passed: Vec<String>,
-    counted: Vec<String>,
-    joined: Vec<String>,
+/// What must come of the events `0..n`.
+pub(super) struct Expected {
+    pub(super) passed: Vec<String>,
+    pub(super) counted: Vec<String>,
+    pub(super) joined: Vec<String>,
+}
+
+impl Expected {
+    pub(super) fn of(events: usize) -> Self {
+        let mut expected = Self { passed: Vec::new(), counted: Vec::new(), joined: Vec::new() };
+        let mut groups: BTreeMap<(usize, usize), (usize, usize)> = BTreeMap::new();
+        for n in 0..events {
+            let (company, minute) = (n * 7 % 23, n / 50 / 60);
+            expected.passed.push(format!("{n},c{company}"));
+            let group = groups.entry((minute, company)).or_default();
+            *group = (group.0 + 1, group.1 + n);
+            if company < 20 {
+                expected.joined.push(format!("{n},i{}", company % 4));
+            }
+        }
+        let line = |((_, company), (jobs, total)): (_, _)| format!("c{company},{jobs},{total}");
+        expected.counted = groups.into_iter().map(|((m, c), v)| line(((m, c), v))).collect();
+        expected.passed.sort();
+        expected.counted.sort();
+        expected.joined.sort();
+        expected
+    }
+}
+
+/// Writes the companies that the events are of.
+pub(super) fn write_companies(file: &Path) {
+    let companies: Vec<String> = (0..20).map(|c| format!("c{c},i{}", c % 4)).collect();
+    fs::write(file, format!("company,industry\n{}\n", companies.join("\n"))).unwrap();
 }
 
 /// Writes the input and says what must come of it.
 fn write_input(folder: &Path) -> Expected {
     fs::create_dir_all(folder.join("in/jobs")).unwrap();
-    let companies: Vec<String> = (0..20).map(|c| format!("c{c},i{}", c % 4)).collect();
-    let companies = format!("company,industry\n{}\n", companies.join("\n"));
-    fs::write(folder.join("in/companies.csv"), companies).unwrap();
-    let mut expected = Expected { passed: Vec::new(), counted: Vec::new(), joined: Vec::new() };
-    let mut groups: BTreeMap<(usize, usize), (usize, usize)> = BTreeMap::new();
+    write_companies(&folder.join("in/companies.csv"));
     for part in 0..4 {
         let mut text = "n,company,happened\n".to_owned();
         for n in part * EVENTS / 4..(part + 1) * EVENTS / 4 {
@@ -65,21 +90,10 @@ fn write_input(folder: &Path) -> Expected {
                 "{n},c{company},2026-01-01 {hour:02}:{minute:02}:{:02}\n",
                 second % 60
             ));
-            expected.passed.push(format!("{n},c{company}"));
-            let group = groups.entry((second / 60, company)).or_default();
-            *group = (group.0 + 1, group.1 + n);
-            if company < 20 {
-                expected.joined.push(format!("{n},i{}", company % 4));
-            }
         }
         fs::write(folder.join(format!("in/jobs/{part}.csv")), text).unwrap();
     }
-    let line = |((_, company), (jobs, total)): (_, _)| format!("c{company},{jobs},{total}");
-    expected.counted = groups.into_iter().map(|((m, c), v)| line(((m, c), v))).collect();
-    expected.passed.sort();
-    expected.counted.sort();
-    expected.joined.sort();
-    expected
+    Expected::of(EVENTS)
 }
 
 /// The files that readers see.

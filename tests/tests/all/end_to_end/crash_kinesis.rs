@@ -4,7 +4,6 @@
 //!
 //! A few kills in a normal run; `MILLSTREAM_KILLS=1000` for as many as one likes.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -16,6 +15,8 @@ use millstream_tests::peers::{Server, aws_environment, python, s3};
 use millstream_tests::program::{Program, Running};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
+
+use super::crash::{Expected, write_companies};
 
 /// Kills of a normal run.
 const KILLS: usize = 6;
@@ -44,33 +45,6 @@ CREATE SINK aside WITH (connector = 'file', path = 's3://aside/rows', format = '
   AS SELECT STREAM error_name, raw FROM error_stream;
 SET unbounded_state = 'allow';
 ";
-
-struct Expected {
-    passed: Vec<String>,
-    counted: Vec<String>,
-    joined: Vec<String>,
-}
-
-/// What must come of that many events.
-fn expected(events: usize) -> Expected {
-    let mut expected = Expected { passed: Vec::new(), counted: Vec::new(), joined: Vec::new() };
-    let mut groups: BTreeMap<(usize, usize), (usize, usize)> = BTreeMap::new();
-    for n in 0..events {
-        let (company, minute) = (n * 7 % 23, n / 50 / 60);
-        expected.passed.push(format!("{n},c{company}"));
-        let group = groups.entry((minute, company)).or_default();
-        *group = (group.0 + 1, group.1 + n);
-        if company < 20 {
-            expected.joined.push(format!("{n},i{}", company % 4));
-        }
-    }
-    let line = |((_, company), (jobs, total)): (_, _)| format!("c{company},{jobs},{total}");
-    expected.counted = groups.into_iter().map(|((m, c), v)| line(((m, c), v))).collect();
-    expected.passed.sort();
-    expected.counted.sort();
-    expected.joined.sort();
-    expected
-}
 
 /// A script that goes on beside the test.
 struct Beside {
@@ -132,9 +106,7 @@ impl World {
     }
 
     fn program(&self, folder: &Path) -> Program {
-        let companies: Vec<String> = (0..20).map(|c| format!("c{c},i{}", c % 4)).collect();
-        let companies = format!("company,industry\n{}\n", companies.join("\n"));
-        fs::write(folder.join("companies.csv"), companies).unwrap();
+        write_companies(&folder.join("companies.csv"));
         let text = APPLICATION.replace("KINESIS", &self.proxies[0].url());
         fs::write(folder.join("app.sql"), text).unwrap();
         Program::in_folder(folder).with(&aws_environment(&self.proxies[1].url()))
@@ -196,7 +168,7 @@ fn one_life(server: KinesisServer, (events, per_second): (usize, u32), kills: us
     assert_eq!(last.status, Some(0), "{}", last.stderr);
     let files: usize = watcher.finish().parse().unwrap();
     assert!(files > 3, "the output came file by file");
-    let expected = expected(events);
+    let expected = Expected::of(events);
     assert_eq!(world.rows("passed", "csv", "n,company"), expected.passed);
     assert_eq!(world.rows("joined", "csv", "n,industry"), expected.joined);
     assert_eq!(world.rows("counted", "parquet", "company,jobs,total"), expected.counted);
