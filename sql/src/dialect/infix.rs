@@ -1,6 +1,6 @@
 //! What may stand behind a closed parenthesis and binds to it: the qualifier of a difference,
 //! `(a - b) DAY TO SECOND`, and the predicates between periods, `(s, e) OVERLAPS (t, f)`; and how strongly
-//! `->` and `->>` bind.
+//! `->` and `->>`, and the right side of `IS DISTINCT FROM`, bind.
 
 use datafusion::sql::sqlparser::ast::{self, BinaryOperator, Expr, FunctionArguments, Spanned};
 use datafusion::sql::sqlparser::dialect::{Dialect, Precedence};
@@ -45,7 +45,28 @@ pub(super) fn parse(parser: &mut Parser<'_>, left: &Expr) -> Option<Result<Expr,
     if qualifies_difference(parser) {
         return Some(difference(parser, left));
     }
+    if let Some(compared) = distinct_from(parser, left) {
+        return Some(compared);
+    }
     predicate(parser).map(|(name, words)| periods(parser, left, &name, words))
+}
+
+/// `left IS [NOT] DISTINCT FROM right`. sqlparser reads all that follows as its right side, an `AND` too.
+fn distinct_from(parser: &mut Parser<'_>, left: &Expr) -> Option<Result<Expr, ParserError>> {
+    let is_not = [Keyword::IS, Keyword::NOT, Keyword::DISTINCT, Keyword::FROM];
+    let is = [Keyword::IS, Keyword::DISTINCT, Keyword::FROM];
+    let negated = parser.parse_keywords(&is_not);
+    if !negated && !parser.parse_keywords(&is) {
+        return None;
+    }
+    let right = parser.parse_subexpr(Streaming.prec_value(Precedence::Is));
+    Some(right.map(|right| {
+        let (left, right) = (Box::new(left.clone()), Box::new(right));
+        match negated {
+            true => Expr::IsNotDistinctFrom(left, right),
+            false => Expr::IsDistinctFrom(left, right),
+        }
+    }))
 }
 
 /// `(a - b) qualifier`.

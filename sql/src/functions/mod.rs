@@ -23,6 +23,7 @@ mod pattern;
 mod regex;
 mod rounding;
 mod text;
+mod to_char;
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -48,6 +49,7 @@ pub(crate) use json::{
 };
 pub(crate) use rounding::CEIL_TO;
 pub(crate) use text::{OVERLAY, SUBSTR, SUBSTRING, SUBSTRING_SIMILAR, TRIM};
+pub(crate) use to_char::once_per_text;
 
 /// A predicate between periods as a call; [`crate::rewrite`] puts comparisons in its place.
 pub(crate) const PERIOD: &str = "__period";

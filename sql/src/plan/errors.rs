@@ -13,6 +13,7 @@ pub(super) fn from_datafusion(error: &DataFusionError) -> SqlError {
         DataFusionError::SchemaError(schema, _) => from_schema(schema),
         DataFusionError::Diagnostic(diagnostic, _) => SqlError::new(lower(&diagnostic.message)),
         DataFusionError::Plan(message) => from_plan(message),
+        DataFusionError::NotImplemented(message) => from_missing(message),
         root => SqlError::new(lower(&root.strip_backtrace())),
     };
     converted.span = span.map(|span| Span {
@@ -53,6 +54,41 @@ fn from_plan(message: &str) -> SqlError {
         return error.with_hint("add the column to GROUP BY, or aggregate it");
     }
     error
+}
+
+/// What to do about a subquery that DataFusion cannot turn into a join.
+fn from_missing(message: &str) -> SqlError {
+    let expr = message.strip_prefix("Physical plan does not support logical expression ");
+    let (what, hint) = match expr {
+        Some(expr) if expr.starts_with("InSubquery") => (
+            "IN (SELECT …) as a value: it is a condition of WHERE, HAVING or ON",
+            "join with the DISTINCT rows of the subquery by LEFT JOIN, and test its column IS NOT NULL",
+        ),
+        Some(expr) if expr.starts_with("Exists") => (
+            "EXISTS as a value: it is a condition of WHERE, HAVING or ON",
+            "compare a count: (SELECT COUNT(*) FROM … WHERE …) > 0",
+        ),
+        Some(expr) if expr.starts_with("ScalarSubquery") => (
+            "a subquery that compares with the row around it otherwise than by =",
+            "join the two by the condition and GROUP BY the columns of the row",
+        ),
+        Some(expr) if expr.starts_with("OuterReferenceColumn") => (
+            "a subquery that reads the row around it in this place",
+            "compare with the row in the WHERE of the subquery",
+        ),
+        _ if message == "Table Functions are not supported" => (
+            "a function in FROM that gives rows",
+            "unnest a list: FROM UNNEST(generate_series(1, 3)) AS s(n)",
+        ),
+        _ => return SqlError::new(format!("not supported: {}", lower(first_words(message)))),
+    };
+    SqlError::new(format!("not supported: {what}")).with_hint(hint)
+}
+
+/// A message without the dump of a syntax tree behind it.
+fn first_words(message: &str) -> &str {
+    let dump = message.find(" {").filter(|_| message.starts_with("Unsupported ast node"));
+    dump.and_then(|at| message.get(..at)).unwrap_or(message)
 }
 
 /// Messages begin in lower case; identifiers and functions keep theirs.

@@ -20,6 +20,7 @@ use super::markers::markers;
 use super::models;
 use super::operators::Operators;
 use super::window_functions;
+use crate::functions::once_per_text;
 use crate::rewrite::ARRIVAL_ORDER;
 use crate::rowtime::AS_OF;
 
@@ -52,7 +53,11 @@ impl Functions {
         let theirs = SessionStateDefaults::default_scalar_functions();
         let ours = ours.into_iter().chain(markers()).chain(window_functions::scalar());
         let ours = ours.chain(crate::functions::scalar());
-        for function in theirs.into_iter().chain(ours.map(Arc::new)) {
+        let theirs = theirs.into_iter().map(|function| match function.name() {
+            "to_char" => Arc::new(once_per_text(function)),
+            _ => function,
+        });
+        for function in theirs.chain(ours.map(Arc::new)) {
             for alias in function.aliases() {
                 scalar.insert(alias.clone(), Arc::clone(&function));
             }

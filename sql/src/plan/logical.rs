@@ -7,16 +7,17 @@ use std::sync::Arc;
 
 use arrow::datatypes::DataType;
 use datafusion::common::config::ConfigOptions;
-use datafusion::common::tree_node::TreeNode;
+use datafusion::common::tree_node::Transformed;
 use datafusion::common::{Result as DfResult, TableReference, plan_err};
 use datafusion::logical_expr::planner::{ContextProvider, ExprPlanner, TypePlanner};
 use datafusion::logical_expr::{
-    AggregateUDF, Distinct, HigherOrderUDF, LogicalPlan, ScalarUDF, TableSource, WindowUDF,
+    AggregateUDF, HigherOrderUDF, LogicalPlan, ScalarUDF, TableSource, WindowUDF,
 };
 use datafusion::optimizer::{Analyzer, Optimizer, OptimizerContext};
 use datafusion::sql::planner::{ParserOptions, SqlToRel};
 use datafusion::sql::sqlparser::ast;
 
+use super::distinct_on;
 use super::errors::from_datafusion;
 use super::functions::{Functions, functions};
 use super::markers::placed;
@@ -56,13 +57,12 @@ pub(super) fn plan(query: &ast::Query, lookup: &Lookup<'_>) -> Result<LogicalPla
 
 /// `plan`, checked and optimised.
 pub(super) fn optimize(plan: LogicalPlan) -> Result<LogicalPlan, SqlError> {
-    let is_distinct_on =
-        |node: &LogicalPlan| Ok(matches!(node, LogicalPlan::Distinct(Distinct::On(_))));
-    if plan.exists(is_distinct_on).map_err(|error| from_datafusion(&error))? {
-        return Err(SqlError::new("DISTINCT ON cannot run continuously").with_hint(
-            "keep the rows that ROW_NUMBER() OVER (PARTITION BY … ORDER BY …) numbers 1",
-        ));
-    }
+    let first_rows = |node| match node {
+        LogicalPlan::Distinct(distinct) => distinct_on::rewritten(distinct),
+        other => Ok(Transformed::no(other)),
+    };
+    let plan = plan.transform_up_with_subqueries(first_rows);
+    let plan = plan.map_err(|error| from_datafusion(&error))?.data;
     let config = config();
     let analyzed = Analyzer::new().execute_and_check(plan, &config, |_, _| {});
     let context = OptimizerContext::new_with_config_options(Arc::new(config));

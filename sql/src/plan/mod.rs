@@ -10,6 +10,7 @@
 
 mod application;
 mod arrival;
+mod distinct_on;
 mod errors;
 mod explain;
 mod functions;
@@ -22,6 +23,7 @@ mod not_in;
 mod operators;
 mod order;
 mod relations;
+mod shift;
 #[cfg(test)]
 mod tests;
 mod translate;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::common::{DFSchema, Result, ScalarValue, plan_err};
 use datafusion::logical_expr::expr::{
-    AggregateFunction, AggregateFunctionParams, ScalarFunction, WindowFunction,
+    AggregateFunction, AggregateFunctionParams, NullTreatment, ScalarFunction, WindowFunction,
     WindowFunctionParams,
 };
 use datafusion::logical_expr::planner::{
@@ -17,6 +17,7 @@ use datafusion::sql::sqlparser::ast;
 use millstream_engine::definition::TIMESTAMP_TYPE;
 
 use super::functions::functions;
+use super::shift::ignoring_nulls;
 use crate::functions::{
     ADD, AVERAGE, DIVIDE, DURATION, DURATION_TYPE, JSON_GET, JSON_GET_TEXT, MULTIPLY, PART,
     REMAINDER, SCALE, SHIFT, SUBTRACT,
@@ -69,8 +70,12 @@ impl ExprPlanner for Operators {
         Ok(PlannerResult::Original(expr))
     }
 
-    /// `AVG` is a sum by a count, so that the mean of whole numbers is one.
+    /// `AVG` is a sum by a count, so that the mean of whole numbers is one; `NTH_VALUE` in an order is an
+    /// element of what is collected in it, since DataFusion's own relies on rows that come in order.
     fn plan_aggregate(&self, expr: RawAggregateExpr) -> Result<PlannerResult<RawAggregateExpr>> {
+        if expr.func.name() == "nth_value" && !expr.order_by.is_empty() && expr.args.len() == 2 {
+            return Ok(PlannerResult::Planned(element(expr)));
+        }
         if expr.func.name() != "avg" || expr.args.len() != 1 {
             return Ok(PlannerResult::Original(expr));
         }
@@ -89,7 +94,14 @@ impl ExprPlanner for Operators {
         Ok(PlannerResult::Planned(call(AVERAGE, vec![of("sum"), of("count")])))
     }
 
-    fn plan_window(&self, expr: RawWindowExpr) -> Result<PlannerResult<RawWindowExpr>> {
+    fn plan_window(&self, mut expr: RawWindowExpr) -> Result<PlannerResult<RawWindowExpr>> {
+        if expr.null_treatment == Some(NullTreatment::IgnoreNulls)
+            && let Some(function) = ignoring_nulls(expr.func_def.name())
+        {
+            expr.func_def = WindowFunctionDefinition::WindowUDF(function);
+            expr.null_treatment = None;
+            return Ok(PlannerResult::Original(expr));
+        }
         if expr.func_def.name() != "avg" || expr.args.len() != 1 {
             return Ok(PlannerResult::Original(expr));
         }
@@ -110,6 +122,23 @@ impl ExprPlanner for Operators {
         };
         Ok(PlannerResult::Planned(call(AVERAGE, vec![of("sum"), of("count")])))
     }
+}
+
+/// The element of a list that an `NTH_VALUE` in an order is.
+fn element(expr: RawAggregateExpr) -> Expr {
+    let mut args = expr.args;
+    let place = args.split_off(1);
+    let list = Expr::AggregateFunction(AggregateFunction {
+        func: Arc::clone(&functions().aggregate["array_agg"]),
+        params: AggregateFunctionParams {
+            args,
+            distinct: expr.distinct,
+            filter: expr.filter,
+            order_by: expr.order_by,
+            null_treatment: expr.null_treatment,
+        },
+    });
+    call("array_element", std::iter::once(list).chain(place).collect())
 }
 
 /// The function of ours that an operator on numbers is.

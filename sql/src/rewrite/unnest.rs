@@ -5,13 +5,17 @@
 //! ```
 //!
 //! Joining each row with the elements of its own list is unnesting the list, so the element becomes a
-//! column of the relation that the list is from, and `u.x` is `a.x`.
+//! column of the relation that the list is from, and `u.x` is `a.x`. `LEFT JOIN … ON TRUE` keeps a row
+//! without elements: its list is taken to have one, NULL. `WITH ORDINALITY` is one more list beside the
+//! others, of numbers from one.
 
 use std::ops::ControlFlow;
 
+use datafusion::sql::sqlparser::ast::helpers::attached_token::AttachedToken;
 use datafusion::sql::sqlparser::ast::{
-    self, Expr, Ident, JoinConstraint, JoinOperator, Select, SelectItem, SetExpr, Spanned,
-    TableAlias, TableFactor, TableWithJoins, Value, visit_expressions, visit_expressions_mut,
+    self, BinaryOperator, CaseWhen, Expr, Ident, JoinConstraint, JoinOperator, Select, SelectItem,
+    SetExpr, Spanned, TableAlias, TableFactor, TableWithJoins, Value, visit_expressions,
+    visit_expressions_mut,
 };
 
 use crate::error::SqlError;
@@ -22,6 +26,10 @@ use crate::syntax::{self, call, into_expr, is_named};
 struct Unnested {
     lists: Vec<Expr>,
     alias: Option<TableAlias>,
+    /// Whether the places of the elements are wanted as well.
+    ordinality: bool,
+    /// Whether a row without elements stays.
+    outer: bool,
 }
 
 /// Rewrites the `UNNEST`s in the `FROM` of a `SELECT`.
@@ -37,12 +45,25 @@ pub(super) fn select(select: &mut Select) -> Result<(), SqlError> {
         let mut join = 0;
         while join < from[at].joins.len() {
             let of_row = open(&mut from[at].joins[join].relation, &names)?;
-            let Some((unnested, owner)) = of_row else {
+            let Some((mut unnested, owner)) = of_row else {
                 join += 1;
                 continue;
             };
             let removed = from[at].joins.remove(join);
-            check(&removed.join_operator, &unnested)?;
+            let condition = check(removed.join_operator, &mut unnested)?;
+            if !unnested.outer {
+                may_lose_rows(&from, &unnested, &owner, &elements)?;
+            }
+            if let Some(condition) = condition {
+                let selection = select.selection.take();
+                select.selection = Some(match selection {
+                    Some(other) => {
+                        let other = Expr::Nested(Box::new(other));
+                        syntax::binary(other, BinaryOperator::And, condition)
+                    }
+                    None => condition,
+                });
+            }
             attach(&mut from, unnested, &owner, &mut elements)?;
         }
         match open(&mut from[at].relation, &names)? {
@@ -51,6 +72,7 @@ pub(super) fn select(select: &mut Select) -> Result<(), SqlError> {
                 if let Some(join) = item.joins.first() {
                     return Err(refused(&join.relation.span()));
                 }
+                may_lose_rows(&from, &unnested, &owner, &elements)?;
                 attach(&mut from, unnested, &owner, &mut elements)?;
             }
             None => at += 1,
@@ -95,14 +117,16 @@ fn open(factor: &mut TableFactor, names: &[Ident]) -> Result<Option<(Unnested, I
         return Ok(None);
     };
     let alias = alias.take();
+    let ordinality = *with_ordinality;
     let lists: Option<Vec<Expr>> =
         std::mem::take(&mut args.args).into_iter().map(into_expr).collect();
-    let Some(lists) = lists.filter(|lists| !lists.is_empty() && !*with_ordinality) else {
+    let Some(lists) = lists.filter(|lists| !lists.is_empty()) else {
         return Err(refused(&span));
     };
+    let unnested = Unnested { lists, alias, ordinality, outer: false };
     let mut owners: Vec<Ident> = Vec::new();
     let mut reads_rows = false;
-    let _nothing: ControlFlow<()> = visit_expressions(&lists, |expr| {
+    let _nothing: ControlFlow<()> = visit_expressions(&unnested.lists, |expr| {
         match expr {
             Expr::CompoundIdentifier(parts) => {
                 reads_rows = true;
@@ -114,6 +138,10 @@ fn open(factor: &mut TableFactor, names: &[Ident]) -> Result<Option<(Unnested, I
         ControlFlow::Continue(())
     });
     if !reads_rows {
+        let Unnested { lists, alias, .. } = unnested;
+        if ordinality {
+            return Err(refused(&span));
+        }
         *factor = TableFactor::UNNEST {
             alias,
             array_exprs: lists,
@@ -132,29 +160,65 @@ fn open(factor: &mut TableFactor, names: &[Ident]) -> Result<Option<(Unnested, I
             return Err(span_of(span).into_iter().fold(error, SqlError::or_at));
         }
     };
-    Ok(Some((Unnested { lists, alias }, owner)))
+    Ok(Some((unnested, owner)))
 }
 
-/// An `UNNEST` is joined with the row it belongs to, without a condition.
-fn check(operator: &JoinOperator, unnested: &Unnested) -> Result<(), SqlError> {
-    let is_true = |constraint: &JoinConstraint| match constraint {
-        JoinConstraint::None => true,
-        JoinConstraint::On(Expr::Value(value)) => value.value == Value::Boolean(true),
-        _ => false,
-    };
-    match operator {
-        JoinOperator::CrossJoin(on) | JoinOperator::Join(on) | JoinOperator::Inner(on)
-            if is_true(on) =>
-        {
-            Ok(())
+/// How an `UNNEST` is joined with the row it belongs to: returns the condition on the elements, if there
+/// is one. An outer join has none, for a row whose elements all fail it would have to stay.
+fn check(operator: JoinOperator, unnested: &mut Unnested) -> Result<Option<Expr>, SqlError> {
+    let refused = || refused(&unnested.lists[0].span());
+    let (constraint, outer) = match operator {
+        JoinOperator::CrossJoin(on) | JoinOperator::Join(on) | JoinOperator::Inner(on) => {
+            (on, false)
         }
-        _ => Err(refused(&unnested.lists[0].span())),
+        JoinOperator::Left(on) | JoinOperator::LeftOuter(on) => (on, true),
+        _ => return Err(refused()),
+    };
+    let condition = match constraint {
+        JoinConstraint::None if !outer => None,
+        JoinConstraint::On(Expr::Value(value)) if value.value == Value::Boolean(true) => None,
+        JoinConstraint::On(condition) if !outer => Some(condition),
+        _ => return Err(refused()),
+    };
+    unnested.outer = outer;
+    Ok(condition)
+}
+
+/// Rows without elements go before the joins are made. That is the same unless a join fills up the rows
+/// of the relation with the lists, or of others beside it, with NULLs.
+fn may_lose_rows(
+    from: &[TableWithJoins],
+    unnested: &Unnested,
+    owner: &Ident,
+    elements: &[(Ident, Ident)],
+) -> Result<(), SqlError> {
+    let known = elements.iter().find(|(name, _)| name.value == owner.value);
+    let owner = known.map_or(owner, |(_, owner)| owner);
+    let is_owner =
+        |relation: &TableFactor| name_of(relation).is_some_and(|n| n.value == owner.value);
+    let items = from.iter().filter(|item| {
+        is_owner(&item.relation) || item.joins.iter().any(|join| is_owner(&join.relation))
+    });
+    for join in items.flat_map(|item| &item.joins) {
+        let fills = match &join.join_operator {
+            JoinOperator::Left(_) | JoinOperator::LeftOuter(_) => is_owner(&join.relation),
+            JoinOperator::Right(_) | JoinOperator::RightOuter(_) | JoinOperator::FullOuter(_) => {
+                true
+            }
+            _ => false,
+        };
+        if fills {
+            return Err(refused(&unnested.lists[0].span()));
+        }
     }
+    Ok(())
 }
 
 fn refused(span: &datafusion::sql::sqlparser::tokenizer::Span) -> SqlError {
-    let error = SqlError::new("not supported in a query: this form of UNNEST")
-        .with_hint("write FROM a CROSS JOIN UNNEST(a.list) AS u(x), and conditions in WHERE");
+    let error = SqlError::new("not supported in a query: this form of UNNEST").with_hint(
+        "write FROM a CROSS JOIN UNNEST(a.list) AS u(x), or LEFT JOIN … ON TRUE, and conditions in \
+             WHERE; beside an outer join, unnest in a query of its own",
+    );
     span_of(*span).into_iter().fold(error, SqlError::or_at)
 }
 
@@ -185,10 +249,18 @@ fn attach(
         unnested.alias.as_ref().map_or_else(|| Ident::new("UNNEST"), |alias| alias.name.clone());
     let given = unnested.alias.map(|alias| alias.columns).unwrap_or_default();
     let mut projection = vec![SelectItem::Wildcard(ast::WildcardAdditionalOptions::default())];
+    let places = unnested.ordinality.then(|| numbers(&lists));
     for (place, list) in lists.into_iter().enumerate() {
         let column = given.get(place).map_or_else(|| name.clone(), |column| column.name.clone());
+        let list = if unnested.outer { never_empty(list) } else { list };
         let expr = call("unnest", list.span(), vec![list]);
         projection.push(SelectItem::ExprWithAlias { expr, alias: column });
+    }
+    if let Some(numbers) = places {
+        let alias = given.get(projection.len() - 1);
+        let alias = alias.map_or_else(|| Ident::new("ORDINALITY"), |column| column.name.clone());
+        let expr = call("unnest", numbers.span(), vec![numbers]);
+        projection.push(SelectItem::ExprWithAlias { expr, alias });
     }
     elements.push((name, owner.clone()));
     let inner = std::mem::replace(relation, syntax::derived(syntax::query(syntax::no_rows())));
@@ -197,6 +269,29 @@ fn attach(
         *alias = Some(TableAlias { explicit: true, name: owner, columns: Vec::new(), at: None });
     }
     Ok(())
+}
+
+/// The numbers from one to how many elements the longest of `lists` has.
+fn numbers(lists: &[Expr]) -> Expr {
+    let span = lists[0].span();
+    let lengths = lists.iter().map(|list| call("array_length", span, vec![list.clone()]));
+    let longest = call("greatest", span, lengths.collect());
+    call("generate_series", span, vec![syntax::number(1), longest])
+}
+
+/// `list`, or one with a NULL in its place if it has no element.
+fn never_empty(list: Expr) -> Expr {
+    let span = list.span();
+    let length = call("array_length", span, vec![list.clone()]);
+    let null = Expr::value(Value::Null);
+    let condition = syntax::binary(length, BinaryOperator::Gt, syntax::number(0));
+    Expr::Case {
+        case_token: AttachedToken::empty(),
+        end_token: AttachedToken::empty(),
+        operand: None,
+        else_result: Some(Box::new(call("array_append", span, vec![list.clone(), null]))),
+        conditions: vec![CaseWhen { condition, result: list }],
+    }
 }
 
 /// Gives the elements the name of the relation they are columns of now.

@@ -392,6 +392,12 @@ fn refuse(plan: &LogicalPlan) -> SqlError {
             .with_hint(
                 "GROUP BY the columns and a window such as STEP(s.ROWTIME BY INTERVAL '1' MINUTE)",
             ),
+        LogicalPlan::Subquery(_) => SqlError::new(
+            "LATERAL with a LIMIT, or without a FROM, cannot run continuously",
+        )
+        .with_hint(
+            "number the rows with ROW_NUMBER() OVER (PARTITION BY …) and join; compute in SELECT",
+        ),
         other => SqlError::new(format!("{} cannot run continuously", other.display()))
             .with_hint("ask once instead: SELECT without STREAM"),
     }
