@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow::datatypes::DataType;
 use divan::Bencher;
 use divan::counter::{BytesCount, ItemsCount};
-use millstream_connectors::decode::{Format, RecordAddress, RowDecoder};
+use millstream_connectors::decode::{Delimiters, Format, RecordAddress, RowDecoder};
 use millstream_engine::definition::{ColumnDef, RelationDef, Rowtime, TIMESTAMP_TYPE};
 
 const RECORDS: usize = 8_192;
@@ -134,7 +134,7 @@ fn json_two_arrow(bencher: Bencher<'_, '_>) {
 #[divan::bench]
 fn csv_all_ours(bencher: Bencher<'_, '_>) {
     let records: Vec<String> = (0..RECORDS).map(csv_record).collect();
-    ours(bencher, &records, ALL, &Format::Csv { delimiter: b',' });
+    ours(bencher, &records, ALL, &Format::Csv(Delimiters::default()));
 }
 
 #[divan::bench]

@@ -9,6 +9,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::decode::parse_delimiter;
+
 /// What an option list belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RelationKind {
@@ -111,8 +113,8 @@ pub enum ValueKind {
     Duration,
     /// A size such as `64MiB` or `128MB`; a bare number is bytes.
     Bytes,
-    /// A single ASCII character, or `\t`.
-    Character,
+    /// Text that divides what is read, taken as it stands but for `\t`, `\n` and `\r`.
+    Delimiter,
     /// Names separated by commas.
     Names,
     /// One of these words, in any case.
@@ -130,7 +132,7 @@ impl ValueKind {
             Self::Number => "a number".into(),
             Self::Duration => "a time span such as `200ms`, `60s`, `5m` or `1h`".into(),
             Self::Bytes => "a size such as `64MiB` or `128MB`".into(),
-            Self::Character => "one character, or `\\t`".into(),
+            Self::Delimiter => "text without quotes; `\\t`, `\\n`, `\\r` as in a string".into(),
             Self::Names => "names separated by commas".into(),
             Self::OneOf(words) => either(words),
         }
@@ -146,7 +148,7 @@ impl ValueKind {
             Self::Number => value.trim().parse::<f64>().is_ok_and(|n| n.is_finite() && n >= 0.0),
             Self::Duration => parse_duration(value).is_some(),
             Self::Bytes => parse_bytes(value).is_some(),
-            Self::Character => parse_character(value).is_some(),
+            Self::Delimiter => parse_delimiter(value).is_some(),
             Self::Names => !parse_names(value).is_empty(),
             Self::OneOf(words) => words.iter().any(|word| word.eq_ignore_ascii_case(value.trim())),
         }
@@ -420,10 +422,10 @@ impl<'a> Options<'a> {
         parse_bytes(self.text(name)?)
     }
 
-    /// The value of a [`ValueKind::Character`]; spaces around it are not part of it.
-    pub fn character(&self, name: &str) -> Option<u8> {
+    /// The value of `name` as written, with the spaces around it, else its default.
+    pub fn exact_text(&self, name: &str) -> Option<&'a str> {
         let written = self.given.iter().find(|(key, _)| key == name).map(|(_, v)| v.as_str());
-        parse_character(written.or_else(|| self.text(name))?)
+        written.or_else(|| self.text(name))
     }
 
     /// The value of [`ValueKind::Names`]; empty where not given.
@@ -478,15 +480,6 @@ fn number_and_unit(value: &str) -> Option<(f64, String)> {
     let digits = value.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(value.len());
     let (number, unit) = value.split_at(digits);
     Some((number.parse().ok()?, unit.trim().to_ascii_lowercase()))
-}
-
-fn parse_character(value: &str) -> Option<u8> {
-    match (value, value.trim().as_bytes()) {
-        ("\t" | "\\t", _) => Some(b'\t'),
-        (" ", _) => Some(b' '),
-        (_, [byte]) if byte.is_ascii_graphic() && *byte != b'"' => Some(*byte),
-        _ => None,
-    }
 }
 
 fn parse_names(value: &str) -> Vec<String> {
@@ -623,7 +616,7 @@ mod tests {
     }
 
     #[test]
-    fn spans_sizes_and_characters_are_read_as_people_write_them() {
+    fn spans_and_sizes_are_read_as_people_write_them() {
         assert_eq!(parse_duration("200 ms"), Some(Duration::from_millis(200)));
         assert_eq!(parse_duration("1.5h"), Some(Duration::from_secs(5400)));
         assert_eq!(parse_duration("60"), Some(Duration::from_secs(60)));
@@ -631,9 +624,6 @@ mod tests {
         assert_eq!(parse_bytes("128MB"), Some(128_000_000));
         assert_eq!(parse_bytes("64 MiB"), Some(64 << 20));
         assert_eq!(parse_bytes("0"), None);
-        assert_eq!(parse_character("\\t"), Some(b'\t'));
-        assert_eq!(parse_character(";"), Some(b';'));
-        assert_eq!(parse_character("::"), None);
     }
 
     #[test]

@@ -20,8 +20,12 @@ pub struct ColumnDef {
     pub name: String,
     /// Its Arrow type.
     pub data_type: DataType,
-    /// The `n` of `VARCHAR(n)` or `CHAR(n)`, in characters: longer input is cut silently, as in KDA.
+    /// The `n` of `VARCHAR(n)` or `CHAR(n)`, in characters, or of `VARBINARY(n)` or `BINARY(n)`, in
+    /// bytes: longer input is cut silently, as in KDA.
     pub length_max: Option<usize>,
+    /// Whether shorter input is filled up to that length, with blanks or zero bytes: `CHAR(n)` and
+    /// `BINARY(n)`.
+    pub padded: bool,
     /// Whether NULL is allowed. A NULL in a `NOT NULL` column makes the row a bad row.
     pub nullable: bool,
     /// The JSON path of `MAPPING '$.a.b'`, else the column is found by its name.
@@ -31,7 +35,8 @@ pub struct ColumnDef {
 impl ColumnDef {
     /// A nullable column found by its name.
     pub fn new(name: impl Into<String>, data_type: DataType) -> Self {
-        Self { name: name.into(), data_type, length_max: None, nullable: true, mapping: None }
+        let (name, mapping) = (name.into(), None);
+        Self { name, data_type, length_max: None, padded: false, nullable: true, mapping }
     }
 }
 

@@ -121,14 +121,33 @@ impl From<DataFusionError> for Error {
             DataFusionError::ResourcesExhausted(_) => ErrorKind::Settings,
             _ => ErrorKind::Bug,
         };
-        Self::new(kind, error.strip_backtrace())
+        Self::new(kind, words_of(&error))
     }
 }
 
 impl From<arrow::error::ArrowError> for Error {
     fn from(error: arrow::error::ArrowError) -> Self {
-        Self::new(ErrorKind::Data, error.to_string())
+        Self::new(ErrorKind::Data, without_kind(&error.to_string()))
     }
+}
+
+/// What the libraries below put before their messages: the kinds of errors they have.
+const KINDS: [&str; 5] = [
+    "Execution error: ",
+    "Arrow error: ",
+    "Cast error: ",
+    "Compute error: ",
+    "Invalid argument error: ",
+];
+
+/// What `error` says to a person.
+pub fn words_of(error: &DataFusionError) -> String {
+    without_kind(&error.strip_backtrace()).to_owned()
+}
+
+fn without_kind(message: &str) -> &str {
+    let behind = KINDS.iter().find_map(|kind| message.strip_prefix(kind));
+    behind.map_or(message, without_kind)
 }
 
 #[cfg(test)]

@@ -183,6 +183,12 @@ fn read_fields(text: &str, first: usize, last: usize) -> Option<Amount> {
             rest.split_once(separator)?
         };
         let amount = scaled(field.trim(), UNITS.get(at)?.1)?;
+        // What stands behind another unit is less than one of it; the first may be any number.
+        let within = (UNITS.get(at.wrapping_sub(1)))
+            .is_none_or(|(_, above)| amount.months < above.months || amount.ms < above.ms);
+        if at > first && !within {
+            return None;
+        }
         sum.months = sum.months.checked_add(amount.months)?;
         sum.ms = sum.ms.checked_add(amount.ms)?;
         rest = behind.trim();
@@ -210,6 +216,8 @@ fn scaled(number: &str, unit: Amount) -> Option<Amount> {
 
 /// Reads `5 minutes 3 seconds`, the form of `PostgreSQL`, as DataFusion does.
 fn read_words(text: &str) -> Option<Amount> {
+    // A number alone does not say of what.
+    text.contains(char::is_alphabetic).then_some(())?;
     let config = IntervalParseConfig::new(IntervalUnit::Second);
     let read = parse_interval_month_day_nano_config(text, config).ok()?;
     if read.nanoseconds % NANOS_PER_MS != 0 {

@@ -281,8 +281,8 @@ fn types_are_those_of_arrow() {
         ("TIME", DataType::Time32(ms), None),
         ("TIMESTAMP", DataType::Timestamp(ms, None), None),
         ("TIMESTAMP(3) WITHOUT TIME ZONE", DataType::Timestamp(ms, None), None),
-        ("VARBINARY(10)", DataType::Binary, None),
-        ("BINARY VARYING(10)", DataType::Binary, None),
+        ("VARBINARY(10)", DataType::Binary, Some(10)),
+        ("BINARY VARYING(10)", DataType::Binary, Some(10)),
     ];
     for (name, data_type, length_max) in cases {
         let create = stream(&format!("CREATE STREAM s (a {name} NOT NULL)"));

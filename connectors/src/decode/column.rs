@@ -73,6 +73,8 @@ pub(super) struct Column {
     pub(super) nullable: bool,
     data_type: DataType,
     length_max: Option<usize>,
+    /// How long a value is made at least: characters, or bytes.
+    length_min: usize,
     kind: Kind,
     values: Values,
     valid: Vec<bool>,
@@ -97,6 +99,7 @@ impl Column {
             nullable: def.nullable,
             data_type: def.data_type.clone(),
             length_max: def.length_max,
+            length_min: def.length_max.filter(|_| def.padded).unwrap_or_default(),
             kind,
             values,
             valid: Vec::new(),
@@ -309,21 +312,33 @@ impl Column {
             },
             _ => text,
         };
-        self.put_raw(row, text.as_bytes())
+        let missing = match self.length_min {
+            0 => 0,
+            length => length.saturating_sub(text.chars().count()),
+        };
+        self.put_raw(row, text.as_bytes(), (missing, b' '))
     }
 
     fn put_bytes(&mut self, row: usize, bytes: &[u8]) -> Result<(), Box<Fault>> {
         let length = self.length_max.unwrap_or(usize::MAX).min(bytes.len());
-        self.put_raw(row, &bytes[..length])
+        let missing = self.length_min.saturating_sub(length);
+        self.put_raw(row, &bytes[..length], (missing, 0))
     }
 
-    fn put_raw(&mut self, row: usize, bytes: &[u8]) -> Result<(), Box<Fault>> {
+    /// Takes `bytes`, with as many of one byte behind them.
+    fn put_raw(
+        &mut self,
+        row: usize,
+        bytes: &[u8],
+        (missing, filler): (usize, u8),
+    ) -> Result<(), Box<Fault>> {
         if let Values::Bytes { ends, data } = &mut self.values {
             data.truncate(bytes_start(ends, row));
-            let Ok(end) = i32::try_from(data.len() + bytes.len()) else {
+            let Ok(end) = i32::try_from(data.len() + bytes.len() + missing) else {
                 return Err(self.fault("more than 2 GiB of text in one batch"));
             };
             data.extend_from_slice(bytes);
+            data.resize(data.len() + missing, filler);
             put(ends, row, end);
         }
         self.set_valid(row, true);

@@ -2,22 +2,23 @@
 //!
 //! A field may be quoted, with `""` for a quote inside, and blanks may stand around the quotes. An
 //! empty field without quotes is NULL; `""` is an empty text (and NULL in a column of another type).
-//! Blank lines are no rows. A line with
-//! fewer fields than columns is bad; further fields are ignored where columns go by position.
+//! Blank rows are none. A row with fewer fields than columns is bad; further fields are ignored where
+//! columns go by position. Rows are lines, unless something else is said to end them.
 
 use std::borrow::Cow;
 
-use memchr::{memchr, memchr2};
+use memchr::memchr;
 use millstream_engine::fault::Reason;
 use millstream_engine::{Error, Result};
 
 use super::RecordAddress;
+use super::delimiters::{Delimiters, Ends};
 use super::rows::{FieldDef, Rows};
 
 /// Reads CSV records.
 #[derive(Debug, Clone)]
 pub(super) struct CsvReader {
-    delimiter: u8,
+    delimiters: Delimiters,
     /// For each field of a line, the columns that take it.
     targets: Vec<Vec<usize>>,
     /// The number of fields a line must have, if there is a header.
@@ -32,8 +33,8 @@ struct Field<'a> {
 }
 
 impl CsvReader {
-    pub(super) fn new(delimiter: u8, fields: &[FieldDef]) -> Self {
-        let mut reader = Self { delimiter, targets: Vec::new(), header_fields: None };
+    pub(super) fn new(delimiters: Delimiters, fields: &[FieldDef]) -> Self {
+        let mut reader = Self { delimiters, targets: Vec::new(), header_fields: None };
         reader.set_positions(fields, &[]);
         reader
     }
@@ -58,7 +59,7 @@ impl CsvReader {
     pub(super) fn set_header(&mut self, line: &[u8], fields: &[FieldDef]) -> Result<()> {
         let line = line.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(line);
         let mut names = Vec::new();
-        let mut parser = Line::new(line, self.delimiter);
+        let mut parser = Line::new(line, &self.delimiters);
         while let Some(field) = parser.next_field() {
             let field = field.map_err(|why| Error::data(format!("bad header line: {why}")))?;
             names.push(String::from_utf8_lossy(&field.text).trim().to_owned());
@@ -82,7 +83,7 @@ impl CsvReader {
             let wanted: Vec<&str> = fields.iter().map(|field| field.name.as_str()).collect();
             return Err(Error::data(format!(
                 "the first line, '{}', names none of the columns {}",
-                names.join(&String::from(char::from(self.delimiter))),
+                names.join(&String::from_utf8_lossy(self.delimiters.field())),
                 wanted.join(", ")
             ))
             .with_hint("say header = 'false' if the file has no header line"));
@@ -95,20 +96,20 @@ impl CsvReader {
     pub(super) fn read(&mut self, record: &[u8], rows: &mut Rows, address: &RecordAddress<'_>) {
         let mut rest = record.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(record);
         while !rest.is_empty() {
-            let first_line = memchr(b'\n', rest).map_or(rest.len(), |newline| newline + 1);
-            if rest[..first_line].trim_ascii().is_empty() {
+            let first_line = self.delimiters.row_end(rest).unwrap_or(rest.len());
+            if self.delimiters.without_end(&rest[..first_line]).trim_ascii().is_empty() {
                 rest = &rest[first_line..];
                 continue;
             }
-            let mut line = Line::new(rest, self.delimiter);
+            let mut line = Line::new(rest, &self.delimiters);
             let length = match self.line(&mut line, rows) {
                 Ok(()) => {
-                    rows.end_row(without_newline(&rest[..line.at]), address);
+                    rows.end_row(self.delimiters.without_end(&rest[..line.at]), address);
                     line.at
                 }
                 // The line that cannot be read is bad alone, wherever its quote would close.
                 Err(message) => {
-                    let raw = without_newline(&rest[..first_line]);
+                    let raw = self.delimiters.without_end(&rest[..first_line]);
                     rows.reject(Reason::Undecodable, message, raw, address);
                     first_line
                 }
@@ -147,15 +148,10 @@ impl CsvReader {
     }
 }
 
-fn without_newline(line: &[u8]) -> &[u8] {
-    let line = line.strip_suffix(b"\n").unwrap_or(line);
-    line.strip_suffix(b"\r").unwrap_or(line)
-}
-
-/// The fields of one line, which ends at the first newline outside quotes.
+/// The fields of one row, which ends at the first row delimiter outside quotes.
 struct Line<'a> {
     bytes: &'a [u8],
-    delimiter: u8,
+    delimiters: &'a Delimiters,
     at: usize,
     ended: bool,
     /// Whether the bytes ended inside quotes.
@@ -163,8 +159,16 @@ struct Line<'a> {
 }
 
 impl<'a> Line<'a> {
-    fn new(bytes: &'a [u8], delimiter: u8) -> Self {
-        Self { bytes, delimiter, at: 0, ended: false, open: false }
+    fn new(bytes: &'a [u8], delimiters: &'a Delimiters) -> Self {
+        Self { bytes, delimiters, at: 0, ended: false, open: false }
+    }
+
+    /// How many blanks `rest` begins with that only stand around quotes.
+    fn blanks(&self, rest: &[u8]) -> usize {
+        if self.delimiters.field().starts_with(b" ") {
+            return 0;
+        }
+        rest.iter().take_while(|byte| **byte == b' ').count()
     }
 
     fn next_field(&mut self) -> Option<Result<Field<'a>, String>> {
@@ -172,15 +176,19 @@ impl<'a> Line<'a> {
             return None;
         }
         let rest = &self.bytes[self.at..];
-        let blanks = rest.iter().take_while(|b| **b == b' ' && self.delimiter != b' ').count();
+        let blanks = self.blanks(rest);
         if rest.get(blanks) == Some(&b'"') {
             return Some(self.quoted(self.at + blanks + 1));
         }
-        let end = memchr2(self.delimiter, b'\n', rest);
-        let text = &rest[..end.unwrap_or(rest.len())];
-        self.ended = end.is_none_or(|end| rest[end] == b'\n');
-        self.at += text.len() + usize::from(end.is_some());
-        let text = if self.ended { text.strip_suffix(b"\r").unwrap_or(text) } else { text };
+        let (end, length, ends) = self.delimiters.find(rest).unwrap_or((rest.len(), 0, Ends::Row));
+        self.ended = ends == Ends::Row;
+        self.at += end + length;
+        let text = &rest[..end];
+        let text = if self.ended && self.delimiters.rows_are_lines() {
+            text.strip_suffix(b"\r").unwrap_or(text)
+        } else {
+            text
+        };
         Some(Ok(Field { text: text.into(), quoted: false }))
     }
 
@@ -207,37 +215,32 @@ impl<'a> Line<'a> {
             from += 1;
         };
         let rest = &self.bytes[close..];
-        let blanks = rest.iter().take_while(|b| **b == b' ' && self.delimiter != b' ').count();
-        self.at = close + blanks + 1;
-        match &rest[blanks..] {
-            [next, ..] if *next == self.delimiter => {}
-            [b'\n', ..] => self.ended = true,
-            [b'\r', b'\n', ..] => {
-                self.ended = true;
-                self.at += 1;
-            }
-            [] | [b'\r'] => {
-                self.ended = true;
-                self.at = self.bytes.len();
-            }
-            _ => {
-                self.ended = true;
+        let behind = close + self.blanks(rest);
+        let rest = &self.bytes[behind..];
+        let (length, ends) = match (self.delimiters.starting(rest), rest) {
+            (Some(delimiter), _) => delimiter,
+            (None, []) => (0, Ends::Row),
+            (None, [b'\r']) if self.delimiters.rows_are_lines() => (1, Ends::Row),
+            (None, [b'\r', b'\n', ..]) if self.delimiters.rows_are_lines() => (2, Ends::Row),
+            (None, _) => {
+                (self.at, self.ended) = (behind, true);
                 return Err("text follows a closing quote".into());
             }
-        }
+        };
+        (self.at, self.ended) = (behind + length, ends == Ends::Row);
         Ok(Field { text, quoted: true })
     }
 }
 
-/// Where the first record of `bytes` ends, behind its newline; `None` if it is not there yet. A
-/// newline inside quotes is none, unless the quotes do not close within `open_max` bytes: then the
-/// record is bad anyhow, and its first line alone is.
-pub(crate) fn record_end(bytes: &[u8], delimiter: u8, open_max: usize) -> Option<usize> {
-    let first_line = memchr(b'\n', bytes)? + 1;
+/// Where the first record of `bytes` ends, behind its row delimiter; `None` if it is not there yet. One
+/// inside quotes is none, unless the quotes do not close within `open_max` bytes: then the record is bad
+/// anyhow, and its first line alone is.
+pub(crate) fn record_end(bytes: &[u8], delimiters: &Delimiters, open_max: usize) -> Option<usize> {
+    let first_line = delimiters.row_end(bytes)?;
     if memchr(b'"', &bytes[..first_line]).is_none() {
         return Some(first_line);
     }
-    let mut line = Line::new(&bytes[..bytes.len().min(open_max)], delimiter);
+    let mut line = Line::new(&bytes[..bytes.len().min(open_max)], delimiters);
     let broken = loop {
         match line.next_field() {
             Some(Ok(_)) => {}
@@ -245,7 +248,7 @@ pub(crate) fn record_end(bytes: &[u8], delimiter: u8, open_max: usize) -> Option
             None => break false,
         }
     };
-    if !broken && !line.open && line.bytes[..line.at].ends_with(b"\n") {
+    if !broken && !line.open && line.bytes[..line.at].ends_with(delimiters.row()) {
         return Some(line.at);
     }
     // What is still open may close in bytes to come, until it has had its chance.
@@ -259,11 +262,16 @@ mod tests {
     use super::*;
 
     fn fields(line: &[u8]) -> Vec<String> {
-        let mut parser = Line::new(line, b',');
+        let delimiters = Delimiters::default();
+        let mut parser = Line::new(line, &delimiters);
         let next = || parser.next_field();
         std::iter::from_fn(next)
             .map(|field| String::from_utf8(field.unwrap().text.into_owned()).unwrap())
             .collect()
+    }
+
+    fn end(bytes: &[u8], open_max: usize) -> Option<usize> {
+        record_end(bytes, &Delimiters::default(), open_max)
     }
 
     proptest! {
@@ -284,19 +292,20 @@ mod tests {
                 .collect();
             prop_assert_eq!(&fields(line.as_bytes()), &theirs);
             prop_assert_eq!(theirs, texts);
-            prop_assert_eq!(record_end(line.as_bytes(), b',', 1 << 20), Some(line.len()));
+            prop_assert_eq!(end(line.as_bytes(), 1 << 20), Some(line.len()));
             for cut in 0..line.len() {
-                prop_assert_eq!(record_end(&line.as_bytes()[..cut], b',', 1 << 20), None);
+                prop_assert_eq!(end(&line.as_bytes()[..cut], 1 << 20), None);
             }
         }
 
         #[test]
         fn no_bytes_panic(bytes in prop::collection::vec(prop::sample::select(b"a,\"\r\n ".to_vec()), 0..30)) {
-            let mut line = Line::new(&bytes, b',');
+            let delimiters = Delimiters::default();
+            let mut line = Line::new(&bytes, &delimiters);
             for _ in 0..100 {
                 if line.next_field().is_none_or(|field| field.is_err()) { break; }
             }
-            if let Some(end) = record_end(&bytes, b',', 10) {
+            if let Some(end) = end(&bytes, 10) {
                 prop_assert!(end > 0 && end <= bytes.len());
             }
         }
@@ -310,8 +319,8 @@ mod tests {
 
     #[test]
     fn an_open_quote_ends_with_its_line_in_the_end() {
-        assert_eq!(record_end(b"a,\"b\nc,d\n", b',', 1 << 20), None);
-        assert_eq!(record_end(b"a,\"b\nc,d\n", b',', 4), Some(5));
-        assert_eq!(record_end(b"a,\"b\"x\nc,d\n", b',', 1 << 20), Some(7));
+        assert_eq!(end(b"a,\"b\nc,d\n", 1 << 20), None);
+        assert_eq!(end(b"a,\"b\nc,d\n", 4), Some(5));
+        assert_eq!(end(b"a,\"b\"x\nc,d\n", 1 << 20), Some(7));
     }
 }

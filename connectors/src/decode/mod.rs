@@ -13,6 +13,7 @@
 
 mod column;
 mod csv;
+mod delimiters;
 mod json;
 mod number;
 mod rows;
@@ -30,6 +31,8 @@ use millstream_engine::fault::{BadRow, Reason};
 
 use self::csv::CsvReader;
 pub(crate) use self::csv::record_end as csv_record_end;
+pub use self::delimiters::Delimiters;
+pub(crate) use self::delimiters::parse as parse_delimiter;
 use self::json::JsonReader;
 use self::rows::Rows;
 
@@ -61,12 +64,9 @@ impl fmt::Debug for RecordAddress<'_> {
 pub enum Format {
     /// JSON: one or several objects back to back (or one per line) in a record.
     Json,
-    /// CSV: one or several lines in a record. Fields go to the declared columns by position, unless
+    /// CSV: one or several rows in a record. Fields go to the declared columns by position, unless
     /// [`RowDecoder::set_csv_header`] names them.
-    Csv {
-        /// The byte between fields.
-        delimiter: u8,
-    },
+    Csv(Delimiters),
 }
 
 #[derive(Debug, Clone)]
@@ -94,7 +94,9 @@ impl RowDecoder {
         let rows = Rows::new(def, projection)?;
         let reader = match format {
             Format::Json => Reader::Json(JsonReader::new(rows.fields())?),
-            Format::Csv { delimiter } => Reader::Csv(CsvReader::new(*delimiter, rows.fields())),
+            Format::Csv(delimiters) => {
+                Reader::Csv(CsvReader::new(delimiters.clone(), rows.fields()))
+            }
         };
         let declared = def.columns.iter().map(|column| column.name.clone()).collect();
         Ok(Self { reader, rows, declared })

@@ -11,7 +11,7 @@ use millstream_engine::definition::{ColumnDef, RelationDef, Rowtime, TIMESTAMP_T
 use millstream_engine::fault::{BadRow, Reason};
 use proptest::prelude::*;
 
-use super::{Format, RecordAddress, RowDecoder};
+use super::{Delimiters, Format, RecordAddress, RowDecoder};
 
 fn columns() -> Vec<ColumnDef> {
     vec![
@@ -55,7 +55,9 @@ fn decode(def: &RelationDef, format: &Format, records: &[&[u8]]) -> (RecordBatch
     decoder.finish().unwrap()
 }
 
-const CSV: Format = Format::Csv { delimiter: b',' };
+fn csv() -> Format {
+    Format::Csv(Delimiters::default())
+}
 
 /// A row of [`columns`], as its values are written in JSON.
 fn row() -> impl Strategy<Value = Vec<Option<String>>> {
@@ -131,7 +133,7 @@ proptest! {
             .map(|row| row.iter().map(field).collect::<Vec<_>>().join(","))
             .collect();
         let records: Vec<&[u8]> = lines.iter().map(String::as_bytes).collect();
-        let (ours, bad) = decode(&def, &CSV, &records);
+        let (ours, bad) = decode(&def, &csv(), &records);
         prop_assert_eq!(&bad, &vec![]);
         let text = lines.join("\n");
         let arrow = arrow::csv::ReaderBuilder::new(def.declared_schema())
@@ -172,7 +174,7 @@ proptest! {
     #[test]
     fn no_bytes_panic(bytes in prop::collection::vec(any::<u8>(), 0..60), csv: bool) {
         let def = stream(columns());
-        let format = if csv { CSV } else { Format::Json };
+        let format = if csv { self::csv() } else { Format::Json };
         let (batch, bad) = decode(&def, &format, &[&bytes]);
         prop_assert!(batch.num_rows() + bad.len() > 0);
     }
@@ -337,14 +339,14 @@ fn csv_fields_go_by_position_or_by_header() {
     let def =
         stream(vec![ColumnDef::new("A", DataType::Int32), ColumnDef::new("T", DataType::Utf8)]);
     let records: [&[u8]; 4] = [b"1,x,more\r\n", b"2,\n3,\"\"\n", b"4", b"5,\"a\n6,b\n"];
-    let (batch, bad) = decode(&def, &CSV, &records);
+    let (batch, bad) = decode(&def, &csv(), &records);
     assert_eq!(ints(&batch, 0), [Some(1), Some(2), Some(3), Some(6)]);
     let texts: Vec<_> = batch.column(1).as_string::<i32>().iter().collect();
     assert_eq!(texts, [Some("x"), None, Some(""), Some("b")]);
     let messages: Vec<&str> = bad.iter().map(|row| row.message.as_str()).collect();
     assert_eq!(messages, ["1 fields where 2 were expected", "a quote is not closed"]);
 
-    let mut named = decoder(&def, &CSV);
+    let mut named = decoder(&def, &csv());
     named.set_csv_header(b"\xEF\xBB\xBFt,Z,a").unwrap();
     push(&mut named, b"x,0,7", 2);
     push(&mut named, b"x,0", 3);
@@ -362,7 +364,7 @@ fn folders_fill_the_columns_a_file_does_not_have() {
         ColumnDef::new("YEAR", DataType::Int32),
         ColumnDef::new("T", DataType::Utf8),
     ]);
-    for (format, record) in [(CSV, &b"1,x"[..]), (Format::Json, b"{\"a\":1,\"t\":\"x\"}")] {
+    for (format, record) in [(csv(), &b"1,x"[..]), (Format::Json, b"{\"a\":1,\"t\":\"x\"}")] {
         let mut decoder = decoder(&def, &format);
         decoder.set_absent(&[("year".into(), Some("2026".into())), ("zone".into(), None)]);
         push(&mut decoder, record, 1);

@@ -20,14 +20,14 @@ use base64::Engine;
 use millstream_engine::{Error, Result};
 
 use super::options::{FileFormat, FileSinkOptions};
-use crate::decode::{Format, csv_record_end};
+use crate::decode::{Delimiters, Format, csv_record_end};
 
 /// How rows become bytes: the same for all files of a sink.
 #[derive(Debug, Clone)]
 pub(crate) struct Encoding {
     format: FileFormat,
     header: bool,
-    delimiter: u8,
+    delimiters: Delimiters,
     compression: Compression,
     /// The columns of a file, with their stored types.
     schema: SchemaRef,
@@ -81,7 +81,7 @@ impl Encoding {
         Ok(Self {
             format: options.format,
             header: options.header,
-            delimiter: options.delimiter,
+            delimiters: options.delimiters.clone(),
             compression,
             schema: Arc::new(Schema::new(fields)),
         })
@@ -93,9 +93,9 @@ impl Encoding {
     ///
     /// When the format cannot hold a column.
     pub(crate) fn of_records(format: &Format, schema: &Schema) -> Result<Self> {
-        let (format, delimiter) = match format {
-            Format::Json => (FileFormat::Json, b','),
-            Format::Csv { delimiter } => (FileFormat::Csv, *delimiter),
+        let (format, delimiters) = match format {
+            Format::Json => (FileFormat::Json, Delimiters::default()),
+            Format::Csv(delimiters) => (FileFormat::Csv, delimiters.clone()),
         };
         let stored = |field: &Field| Field::new(field.name(), stored_type(field.data_type()), true);
         let fields: Vec<Field> = schema.fields().iter().map(|field| stored(field)).collect();
@@ -105,7 +105,7 @@ impl Encoding {
             return Err(Error::settings(message).with_hint("use format = 'json'"));
         }
         let (compression, schema) = (Compression::UNCOMPRESSED, Arc::new(Schema::new(fields)));
-        Ok(Self { format, header: false, delimiter, compression, schema })
+        Ok(Self { format, header: false, delimiters, compression, schema })
     }
 
     /// Each of `rows` as text, without the end of the line.
@@ -115,19 +115,21 @@ impl Encoding {
     /// When a value has no text: our bug.
     pub(crate) fn records(&self, rows: &RecordBatch) -> Result<Vec<Vec<u8>>> {
         let mut text = Vec::new();
-        if self.format == FileFormat::Csv {
-            write_csv(&mut text, rows, self.delimiter)?;
+        let csv = self.format == FileFormat::Csv;
+        if csv {
+            write_csv(&mut text, rows, &self.delimiters)?;
         } else {
             write_json(&mut text, rows)?;
         }
         let (mut rest, mut records) = (text.as_slice(), Vec::with_capacity(rows.num_rows()));
         while !rest.is_empty() {
             let end = match self.format {
-                FileFormat::Csv => csv_record_end(rest, self.delimiter, rest.len()),
+                FileFormat::Csv => csv_record_end(rest, &self.delimiters, rest.len()),
                 _ => memchr::memchr(b'\n', rest).map(|at| at + 1),
             };
             let (record, behind) = rest.split_at(end.unwrap_or(rest.len()));
-            records.push(record.strip_suffix(b"\n").unwrap_or(record).to_vec());
+            let end = if csv { self.delimiters.row() } else { b"\n" };
+            records.push(record.strip_suffix(end).unwrap_or(record).to_vec());
             rest = behind;
         }
         Ok(records)
@@ -154,11 +156,11 @@ impl Encoding {
             if self.format == FileFormat::Csv && self.header {
                 for (index, field) in self.schema.fields().iter().enumerate() {
                     if index > 0 {
-                        text.push(self.delimiter);
+                        text.extend_from_slice(self.delimiters.field());
                     }
-                    csv_field(&mut text, field.name(), self.delimiter);
+                    csv_field(&mut text, field.name(), &self.delimiters);
                 }
-                text.push(b'\n');
+                text.extend_from_slice(self.delimiters.row());
             }
             Output::Text(text)
         };
@@ -212,7 +214,7 @@ impl Encoder {
         match &mut self.output {
             Output::Parquet(writer) => writer.write(rows).map_err(|error| parquet_error(&error))?,
             Output::Text(text) if self.encoding.format == FileFormat::Csv => {
-                write_csv(text, rows, self.encoding.delimiter)?;
+                write_csv(text, rows, &self.encoding.delimiters)?;
             }
             Output::Text(text) => write_json(text, rows)?,
         }
@@ -270,7 +272,7 @@ pub(crate) fn csv_format() -> FormatOptions<'static> {
     FormatOptions::new().with_timestamp_format(Some("%Y-%m-%d %H:%M:%S%.f"))
 }
 
-fn write_csv(text: &mut Vec<u8>, rows: &RecordBatch, delimiter: u8) -> Result<()> {
+fn write_csv(text: &mut Vec<u8>, rows: &RecordBatch, delimiters: &Delimiters) -> Result<()> {
     let columns: Vec<ArrayRef> = rows.columns().iter().map(base64_text).collect();
     let format = csv_format();
     let formatters = columns.iter().map(|column| ArrayFormatter::try_new(column, &format));
@@ -279,7 +281,7 @@ fn write_csv(text: &mut Vec<u8>, rows: &RecordBatch, delimiter: u8) -> Result<()
     for row in 0..rows.num_rows() {
         for (index, (column, formatter)) in columns.iter().zip(&formatters).enumerate() {
             if index > 0 {
-                text.push(delimiter);
+                text.extend_from_slice(delimiters.field());
             }
             if column.is_null(row) {
                 // A line of one empty field would be a blank line, which is no row to any reader.
@@ -289,25 +291,24 @@ fn write_csv(text: &mut Vec<u8>, rows: &RecordBatch, delimiter: u8) -> Result<()
                 continue;
             }
             match column.as_string_opt::<i32>() {
-                Some(strings) => csv_field(text, strings.value(row), delimiter),
+                Some(strings) => csv_field(text, strings.value(row), delimiters),
                 None => {
                     number.clear();
                     write!(number, "{}", formatter.value(row))
                         .map_err(|error| Error::bug(format!("a value has no text: {error}")))?;
-                    csv_field(text, &number, delimiter);
+                    csv_field(text, &number, delimiters);
                 }
             }
         }
-        text.push(b'\n');
+        text.extend_from_slice(delimiters.row());
     }
     Ok(())
 }
 
 /// Writes a field, in quotes if it needs them. An empty text has them, to differ from NULL.
-fn csv_field(text: &mut Vec<u8>, value: &str, delimiter: u8) {
-    let special = |byte: u8| matches!(byte, b'"' | b'\n' | b'\r') || byte == delimiter;
+fn csv_field(text: &mut Vec<u8>, value: &str, delimiters: &Delimiters) {
     let blank_edge = value.starts_with(' ') || value.ends_with(' ');
-    if !value.is_empty() && !blank_edge && !value.bytes().any(special) {
+    if !value.is_empty() && !blank_edge && !delimiters.occur_in(value.as_bytes()) {
         text.extend_from_slice(value.as_bytes());
         return;
     }

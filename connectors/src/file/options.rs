@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use millstream_engine::definition::{RelationDef, Rowtime};
 
+use crate::decode::Delimiters;
 use crate::options::RelationKind::{Sink, Stream, Table};
 use crate::options::{ConnectorSpec, OptionError, OptionSpec, Options, RelationKind, ValueKind};
 
@@ -37,10 +38,17 @@ pub const SPEC: ConnectorSpec = ConnectorSpec {
         ),
         option(
             "delimiter",
-            ValueKind::Character,
+            ValueKind::Delimiter,
             Some(","),
             &RelationKind::ALL,
             "csv: what stands between fields",
+        ),
+        option(
+            "row_delimiter",
+            ValueKind::Delimiter,
+            Some("\\n"),
+            &RelationKind::ALL,
+            "csv: what ends a row",
         ),
         option(
             "ordered",
@@ -168,8 +176,8 @@ pub struct FileOptions {
     pub format: Option<FileFormat>,
     /// CSV: whether the first line of a file holds the column names.
     pub header: bool,
-    /// CSV: what stands between fields.
-    pub delimiter: u8,
+    /// CSV: what stands between fields, and behind rows.
+    pub delimiters: Delimiters,
     /// Streams: how the files make partitions.
     pub reading: Reading,
     /// Tables: how often to look for changes.
@@ -185,8 +193,8 @@ pub struct FileSinkOptions {
     pub format: FileFormat,
     /// CSV: whether a file begins with a line of column names.
     pub header: bool,
-    /// CSV: what stands between fields.
-    pub delimiter: u8,
+    /// CSV: what stands between fields, and behind rows.
+    pub delimiters: Delimiters,
     /// The columns that become folders, as written.
     pub partition_by: Vec<String>,
     /// Parquet: `zstd`, `snappy` or `none`.
@@ -209,7 +217,7 @@ impl FileOptions {
         let options = Options::new(kind, &def.options)?;
         let format = format_option(&options);
         let path = options.text("path").unwrap_or_default().to_owned();
-        for name in ["header", "delimiter"] {
+        for name in ["header", "delimiter", "row_delimiter"] {
             let known = format.or_else(|| format_of_name(&path));
             if options.given(name) && known.is_some_and(|format| format != FileFormat::Csv) {
                 let message = format!("option '{name}' has a meaning for format = 'csv' only");
@@ -230,7 +238,7 @@ impl FileOptions {
             path,
             format,
             header: options.flag("header"),
-            delimiter: options.character("delimiter").unwrap_or(b','),
+            delimiters: Delimiters::of(&options)?,
             reading,
             refresh: options.duration("refresh"),
         };
@@ -280,6 +288,7 @@ impl FileSinkOptions {
         for (name, belongs) in [
             ("header", FileFormat::Csv),
             ("delimiter", FileFormat::Csv),
+            ("row_delimiter", FileFormat::Csv),
             ("compression", FileFormat::Parquet),
         ] {
             if options.given(name) && format != belongs {
@@ -304,7 +313,7 @@ impl FileSinkOptions {
             path,
             format,
             header: options.flag("header"),
-            delimiter: options.character("delimiter").unwrap_or(b','),
+            delimiters: Delimiters::of(&options)?,
             partition_by: options.names("partition_by"),
             compression: options.word("compression").unwrap_or("zstd"),
             roll_interval: options.duration("roll_interval").unwrap_or(mode.roll_interval()),

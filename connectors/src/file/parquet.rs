@@ -297,15 +297,17 @@ fn coerce(
             }
         }
     }
-    match column.length_max {
-        Some(max) if column.data_type == DataType::Utf8 => {
-            let strings = result.as_any().downcast_ref::<arrow::array::StringArray>();
-            match strings {
-                Some(strings) if strings.value_data().len() > max => {
-                    Ok(Arc::new(substring_by_char(strings, 0, Some(max as u64))?))
-                }
-                _ => Ok(result),
-            }
+    let strings = result.as_any().downcast_ref::<arrow::array::StringArray>();
+    match (column.length_max, strings) {
+        (Some(max), Some(strings)) if column.padded => {
+            // Rust counts the width of a padded text in characters, as the dialect does.
+            let padded = strings.iter().map(|text| {
+                text.map(|text| format!("{:<max$}", text.chars().take(max).collect::<String>()))
+            });
+            Ok(Arc::new(padded.collect::<arrow::array::StringArray>()))
+        }
+        (Some(max), Some(strings)) if strings.value_data().len() > max => {
+            Ok(Arc::new(substring_by_char(strings, 0, Some(max as u64))?))
         }
         _ => Ok(result),
     }

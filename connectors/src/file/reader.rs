@@ -58,7 +58,7 @@ impl ReadPlan {
                 return Ok(FileReader::Parquet(Box::new(reader)));
             }
             FileFormat::Json => Format::Json,
-            FileFormat::Csv => Format::Csv { delimiter: self.options.delimiter },
+            FileFormat::Csv => Format::Csv(self.options.delimiters.clone()),
         };
         let mut decoder = RowDecoder::new(&self.def, &self.projection, &format)?;
         decoder.set_absent(&file.folder_values());

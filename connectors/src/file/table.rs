@@ -186,9 +186,14 @@ async fn sample(
     let sample = &bytes[..end];
     let found = match format {
         FileFormat::Csv => {
+            let Some(delimiter) = options.delimiters.common() else {
+                let message =
+                    "columns are found only where one character divides the fields of lines";
+                return Err(Error::settings(message).with_hint("declare the columns"));
+            };
             let format = arrow::csv::reader::Format::default()
                 .with_header(options.header)
-                .with_delimiter(options.delimiter);
+                .with_delimiter(delimiter);
             let (schema, _) = format.infer_schema(sample, Some(SAMPLE_ROWS))?;
             if options.header { schema } else { numbered(&schema) }
         }

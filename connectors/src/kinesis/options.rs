@@ -7,7 +7,7 @@ use millstream_engine::definition::{RelationDef, Rowtime};
 
 use super::api::StreamRef;
 use super::client::ConnectOptions;
-use crate::decode::Format;
+use crate::decode::{Delimiters, Format};
 use crate::options::RelationKind::{Sink, Stream};
 use crate::options::{ConnectorSpec, OptionError, OptionSpec, Options, ValueKind};
 
@@ -24,7 +24,8 @@ pub const SPEC: ConnectorSpec = ConnectorSpec {
             Some("json"),
             "json: one or several objects in a record; csv: one or several lines in a record",
         ),
-        shared("delimiter", ValueKind::Character, Some(","), "csv: what stands between fields"),
+        shared("delimiter", ValueKind::Delimiter, Some(","), "csv: what stands between fields"),
+        shared("row_delimiter", ValueKind::Delimiter, Some("\\n"), "csv: what ends a row"),
         option(
             "start",
             ValueKind::Text,
@@ -246,7 +247,7 @@ impl KinesisOptions {
                 .with_hint("Kinesis allows five reads a second to a shard, for all its readers"));
         }
         Ok(Self {
-            format: format(&options),
+            format: format(&options)?,
             start: start(&options)?,
             connect: connect(&options, &stream)?,
             stream,
@@ -299,7 +300,7 @@ impl KinesisSinkOptions {
         let stream = StreamRef::parse(options.text("stream").unwrap_or_default());
         let record_id = options.text("record_id").unwrap_or("record_id");
         Ok(Self {
-            format: format(&options),
+            format: format(&options)?,
             connect: connect(&options, &stream)?,
             stream,
             partition_key: options.names("partition_key"),
@@ -327,10 +328,10 @@ fn connect(options: &Options<'_>, stream: &StreamRef) -> Result<ConnectOptions, 
     })
 }
 
-fn format(options: &Options<'_>) -> Format {
+fn format(options: &Options<'_>) -> Result<Format, OptionError> {
     match options.word("format") {
-        Some("csv") => Format::Csv { delimiter: options.character("delimiter").unwrap_or(b',') },
-        _ => Format::Json,
+        Some("csv") => Ok(Format::Csv(Delimiters::of(options)?)),
+        _ => Ok(Format::Json),
     }
 }
 

@@ -10,7 +10,7 @@ use datafusion::error::DataFusionError;
 
 use super::EpochContext;
 use crate::delta::Delta;
-use crate::error::Result;
+use crate::error::{Result, words_of};
 use crate::fault::{BadRow, Reason, rowtime_of};
 
 /// A part of a delta together with what an expression made of it.
@@ -59,7 +59,7 @@ fn is_about_data(error: &DataFusionError) -> bool {
 fn bad_row(cx: &EpochContext, row: &RecordBatch, error: &DataFusionError) -> BadRow {
     BadRow {
         reason: Reason::Expression,
-        message: error.strip_backtrace(),
+        message: words_of(error),
         stream: std::sync::Arc::clone(&cx.owner),
         partition: "".into(),
         position: String::new(),

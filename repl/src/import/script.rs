@@ -125,14 +125,11 @@ impl Script {
         }
         let rows = schema.row_delimiter.as_deref().unwrap_or("\n");
         if !["\n", "\r\n", "\\n", "\\r\\n"].contains(&rows) {
-            self.decide(format!("rows were divided by {rows:?}; only ends of lines are read"));
+            options.push(("row_delimiter", delimiter(rows)));
         }
-        match schema.column_delimiter.as_deref().unwrap_or(",") {
-            "," => {}
-            "\t" | "\\t" => options.push(("delimiter", "\\t".to_owned())),
-            one if one.len() == 1 => options.push(("delimiter", one.to_owned())),
-            other => self
-                .decide(format!("columns were divided by {other:?}; only one character is read")),
+        let columns = schema.column_delimiter.as_deref().unwrap_or(",");
+        if columns != "," {
+            options.push(("delimiter", delimiter(columns)));
         }
         if is_file {
             self.decide(
@@ -202,6 +199,12 @@ impl Script {
         let from = quoted(&output.stream);
         self.line(&format!("CREATE SINK {} FROM {from} WITH ({});", quoted(&name), list(&options)));
     }
+}
+
+/// A delimiter as the options have it. One that is written with escapes is taken for what they mean,
+/// as descriptions show both.
+fn delimiter(value: &str) -> String {
+    value.replace('\t', "\\t").replace('\n', "\\n").replace('\r', "\\r")
 }
 
 /// The path of a column: its own, below that of what becomes a row.

@@ -15,7 +15,7 @@ use super::held::{Held, Kind, SetAside};
 use crate::failure::Failure;
 
 /// Options of a sink that its reader needs as well.
-const SHARED_OPTIONS: [&str; 4] = ["path", "format", "header", "delimiter"];
+const SHARED_OPTIONS: [&str; 5] = ["path", "format", "header", "delimiter", "row_delimiter"];
 
 impl Session {
     /// The files of the sink `name`, or those at the path `name`.

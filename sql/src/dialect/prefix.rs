@@ -1,7 +1,7 @@
-//! What begins an expression: `STEP(x BY y)`, `CEILING(x)`, `SUBSTRING(s SIMILAR p ESCAPE c)`, `ANY(condition)` and
-//! the functions over JSON.
+//! What begins an expression: `STEP(x BY y)`, `CEILING(x)`, `SUBSTRING(s SIMILAR p ESCAPE c)`, `TRIM(LEADING FROM s)`,
+//! `ANY(condition)` and the functions over JSON.
 
-use datafusion::sql::sqlparser::ast::{self, Expr, Ident, ObjectName, Value};
+use datafusion::sql::sqlparser::ast::{self, Expr, Ident, ObjectName, TrimWhereField, Value};
 use datafusion::sql::sqlparser::dialect::{Dialect, Precedence};
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
@@ -26,6 +26,9 @@ pub(super) fn parse(parser: &mut Parser<'_>) -> Option<Result<Expr, ParserError>
     if opens && word.keyword == Keyword::SUBSTRING {
         // Whatever is not of this form is read as any other SUBSTRING.
         return parser.maybe_parse(similar_substring).transpose();
+    }
+    if opens && word.keyword == Keyword::TRIM {
+        return parser.maybe_parse(trim_of_blanks).transpose();
     }
     if opens && word.value.eq_ignore_ascii_case("CEILING") {
         parser.advance_token();
@@ -56,6 +59,24 @@ fn similar_substring(parser: &mut Parser<'_>) -> Result<Expr, ParserError> {
     let regex =
         similar_part(&pattern, &escape).map_err(|error| ParserError::ParserError(error.message))?;
     Ok(call(SUBSTRING_SIMILAR, span, vec![value, text(regex)]))
+}
+
+/// `TRIM(LEADING FROM text)`: without a character it is blanks that go.
+fn trim_of_blanks(parser: &mut Parser<'_>) -> Result<Expr, ParserError> {
+    parser.expect_keyword_is(Keyword::TRIM)?;
+    parser.expect_token(&Token::LParen)?;
+    let side =
+        parser.expect_one_of_keywords(&[Keyword::BOTH, Keyword::LEADING, Keyword::TRAILING])?;
+    parser.expect_keyword_is(Keyword::FROM)?;
+    let value = parser.parse_expr()?;
+    parser.expect_token(&Token::RParen)?;
+    let trim_where = Some(match side {
+        Keyword::LEADING => TrimWhereField::Leading,
+        Keyword::TRAILING => TrimWhereField::Trailing,
+        _ => TrimWhereField::Both,
+    });
+    let (trim_what, trim_characters) = (None, None);
+    Ok(Expr::Trim { expr: Box::new(value), trim_where, trim_what, trim_characters })
 }
 
 /// `STEP(x BY INTERVAL 'n' unit)` is `date_bin(INTERVAL 'n' unit, x)`; `STEP(i BY n)` is `i / n * n`.

@@ -7,10 +7,11 @@ use arrow::array::{
 };
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::DataType;
-use datafusion::common::{DataFusionError, Result};
+use arrow::util::display::array_value_to_string;
+use datafusion::common::{DataFusionError, Result, exec_err};
 use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs};
 
-use super::Param;
+use super::{Param, is_text};
 
 /// `values` as values of `data_type`.
 ///
@@ -22,7 +23,38 @@ pub(super) fn exact_cast(values: &ArrayRef, data_type: &DataType) -> Result<Arra
         return Ok(ArrayRef::clone(values));
     }
     let options = CastOptions { safe: false, ..CastOptions::default() };
-    Ok(cast_with_options(values, data_type, &options)?)
+    cast_with_options(values, data_type, &options).or_else(|error| {
+        // Which value it was is looked for only now.
+        let lossy = cast_with_options(values, data_type, &CastOptions::default())?;
+        let lost = (0..values.len()).find(|row| lossy.is_null(*row) && values.is_valid(*row));
+        let Some(row) = lost else { return Err(error.into()) };
+        let value = array_value_to_string(values, row)?;
+        match is_text(values.data_type()) {
+            true => exec_err!("'{value}' is no {}", written(data_type)),
+            false => exec_err!("{value} is out of range of {}", written(data_type)),
+        }
+    })
+}
+
+/// A type as a statement has it.
+pub(crate) fn written(data_type: &DataType) -> String {
+    match data_type {
+        DataType::Int8 => "TINYINT".to_owned(),
+        DataType::Int16 => "SMALLINT".to_owned(),
+        DataType::Int32 => "INTEGER".to_owned(),
+        DataType::Int64 => "BIGINT".to_owned(),
+        DataType::Float32 => "REAL".to_owned(),
+        DataType::Float64 => "DOUBLE".to_owned(),
+        DataType::Utf8 => "VARCHAR".to_owned(),
+        DataType::Binary => "VARBINARY".to_owned(),
+        DataType::Boolean => "BOOLEAN".to_owned(),
+        DataType::Date32 => "DATE".to_owned(),
+        DataType::Time32(_) | DataType::Time64(_) => "TIME".to_owned(),
+        DataType::Timestamp(..) => "TIMESTAMP".to_owned(),
+        DataType::Interval(_) | DataType::Duration(_) => "INTERVAL".to_owned(),
+        DataType::Decimal128(precision, scale) => format!("DECIMAL({precision}, {scale})"),
+        other => other.to_string(),
+    }
 }
 
 /// A call on a batch of rows.

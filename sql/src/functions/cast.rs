@@ -19,7 +19,7 @@ use datafusion::common::{DataFusionError, Result, ScalarValue, exec_err, plan_er
 use millstream_engine::definition::TIMESTAMP_TYPE;
 
 use super::Param::{Any, Integer, Text};
-use super::call::{Call, exact_cast};
+use super::call::{Call, exact_cast, written};
 use super::interval::{DURATION_TYPE, duration};
 use super::pattern::Pattern;
 use super::{Function, TIME_TYPE, is_text};
@@ -146,29 +146,74 @@ fn cast_type(types: &[DataType], literals: &[Option<&ScalarValue>]) -> Result<Da
     let target = Target::of(literals, 1);
     let to = target.data_type()?;
     let from = &types[0];
-    let is_refused = match &to {
-        DataType::Boolean => from.is_numeric() || from.is_temporal() || is_interval(from),
-        to if is_interval(to) => !is_text(from) && !is_interval(from) && !from.is_null(),
-        DataType::Date32 => {
-            from.is_numeric() || matches!(from, DataType::Time32(_) | DataType::Time64(_))
-        }
-        DataType::Time32(_) => from.is_numeric() || matches!(from, DataType::Date32),
-        to if to.is_numeric() && is_interval(from) => {
-            if target.qualifier.contains(" TO ") {
-                return plan_err!(
-                    "an interval of several units ({}) is no number: cast it to one unit first, such as \
-                     CAST(… AS INTERVAL SECOND)",
-                    target.qualifier
-                );
-            }
-            false
-        }
-        _ => false,
-    };
-    if is_refused {
-        return plan_err!("{from} cannot be cast to {}", target.name);
+    if to.is_numeric() && is_interval(from) && target.qualifier.contains(" TO ") {
+        return plan_err!(
+            "an interval of several units ({}) is no number: cast it to one unit first, such as \
+             CAST(… AS INTERVAL SECOND)",
+            target.qualifier
+        );
     }
-    Ok(to)
+    if has_counterpart(from, &to) {
+        return Ok(to);
+    }
+    let instead = match (from, &to) {
+        (DataType::Timestamp(..), to) if to.is_numeric() => {
+            ": UNIX_TIMESTAMP counts its milliseconds"
+        }
+        (from, DataType::Timestamp(..)) if from.is_numeric() => {
+            ": TO_TIMESTAMP takes a number of milliseconds"
+        }
+        (DataType::Boolean, to) if to.is_numeric() => ": write CASE WHEN … THEN 1 ELSE 0 END",
+        (from, DataType::Boolean) if from.is_numeric() => ": compare it, as in x <> 0",
+        (from, to) if from.is_numeric() && is_interval(to) => {
+            ": multiply an interval, as in x * INTERVAL '1' SECOND"
+        }
+        _ => "",
+    };
+    plan_err!("{} cannot be cast to {}{instead}", written(from), target.name)
+}
+
+/// Whether there is a cast from one type to the other at all.
+fn has_counterpart(from: &DataType, to: &DataType) -> bool {
+    use Family::{Binary, Boolean, Date, Interval, Number, Other, Text, Time, Timestamp};
+    match (Family::of(from), Family::of(to)) {
+        // What is not of the dialect is left to its own rules; texts and bytes are each other in UTF-8.
+        (Other, _) | (_, Other) | (Text, _) => true,
+        (Number | Boolean | Date | Time | Timestamp | Interval | Binary, Text) => true,
+        (Date, Timestamp) | (Time, Timestamp) | (Timestamp, Date | Time) => true,
+        (Interval, Number) => true,
+        (from, to) => from == to,
+    }
+}
+
+/// Types between which values are cast alike.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Family {
+    Number,
+    Text,
+    Binary,
+    Boolean,
+    Date,
+    Time,
+    Timestamp,
+    Interval,
+    Other,
+}
+
+impl Family {
+    fn of(data_type: &DataType) -> Self {
+        match data_type {
+            data_type if data_type.is_numeric() => Self::Number,
+            data_type if is_text(data_type) => Self::Text,
+            data_type if is_interval(data_type) => Self::Interval,
+            DataType::Binary | DataType::LargeBinary | DataType::BinaryView => Self::Binary,
+            DataType::Boolean => Self::Boolean,
+            DataType::Date32 | DataType::Date64 => Self::Date,
+            DataType::Time32(_) | DataType::Time64(_) => Self::Time,
+            DataType::Timestamp(..) => Self::Timestamp,
+            _ => Self::Other,
+        }
+    }
 }
 
 fn cast(call: &Call<'_>) -> Result<ArrayRef> {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, AsArray, Float64Array, Int64Array};
 use arrow::compute::cast;
 use arrow::datatypes::{
-    DataType, DurationMillisecondType, Float64Type, Int64Type, IntervalMonthDayNanoType,
+    DataType, DurationMillisecondType, Float64Type, Int32Type, Int64Type, IntervalMonthDayNanoType,
     IntervalUnit, IntervalYearMonthType, TimeUnit,
 };
 use datafusion::common::{DataFusionError, Result, ScalarValue, exec_err, plan_err};
@@ -126,7 +126,11 @@ fn scaled_type(types: &[DataType], _literals: &[Option<&ScalarValue>]) -> Result
 fn scale(call: &Call<'_>, by: fn(f64, f64) -> f64) -> Result<ArrayRef> {
     let is_months = *call.returns == MONTHS_TYPE;
     let amounts = call.expanded(0)?;
-    let amounts = if is_months { cast(&amounts, &DataType::Int32)? } else { duration(&amounts)? };
+    let amounts: ArrayRef = if is_months {
+        Arc::new(amounts.as_primitive::<IntervalYearMonthType>().reinterpret_cast::<Int32Type>())
+    } else {
+        duration(&amounts)?
+    };
     let amounts = cast(&amounts, &DataType::Int64)?;
     let amounts = amounts.as_primitive::<Int64Type>();
     let factors = exact_cast(&call.expanded(1)?, &DataType::Float64)?;
@@ -141,7 +145,9 @@ fn scale(call: &Call<'_>, by: fn(f64, f64) -> f64) -> Result<ArrayRef> {
         .collect::<Result<_>>()?;
     let scaled: ArrayRef = Arc::new(scaled);
     if is_months {
-        return exact_cast(&exact_cast(&scaled, &DataType::Int32)?, call.returns);
+        let months = exact_cast(&scaled, &DataType::Int32)?;
+        let months = months.as_primitive::<Int32Type>();
+        return Ok(Arc::new(months.reinterpret_cast::<IntervalYearMonthType>()));
     }
     exact_cast(&scaled, call.returns)
 }

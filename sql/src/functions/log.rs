@@ -16,6 +16,7 @@ use arrow::array::{ArrayRef, StringBuilder, StructArray, TimestampMillisecondBui
 use arrow::datatypes::{DataType, Field, Fields};
 use datafusion::common::{DataFusionError, Result, ScalarValue, exec_err, plan_err};
 use millstream_engine::definition::TIMESTAMP_TYPE;
+use millstream_engine::error::words_of;
 
 use super::Function;
 use super::Param::{Integer, Text};
@@ -89,7 +90,7 @@ fn of_regex(pattern: &str) -> Result<DataType> {
     match Regex::new(pattern) {
         Ok(regex) if regex.groups_count() > 0 => Ok(numbered(regex.groups_count())),
         Ok(_) => plan_err!("the pattern '{pattern}' has no group, and so no column"),
-        Err(error) => plan_err!("{}", error.strip_backtrace()),
+        Err(error) => plan_err!("{}", words_of(&error)),
     }
 }
 
@@ -135,7 +136,7 @@ fn by_regex(call: &Call<'_>, of: fn(&str) -> Result<String>) -> Result<ArrayRef>
     let Some(pattern) = patterns.get(0) else { return exec_err!("a log parser without a pattern") };
     rows_of_texts(call, |line, found| {
         let regex = compiled.get(pattern, |pattern| Regex::new(&of(pattern)?))?;
-        let Some(groups) = regex.groups(line) else { return Ok(false) };
+        let Some(groups) = regex.groups(line)? else { return Ok(false) };
         found.extend(groups);
         Ok(true)
     })

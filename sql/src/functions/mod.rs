@@ -10,6 +10,7 @@
 //! Source: "Functions" of the Kinesis Data Analytics SQL reference.
 
 mod arithmetic;
+mod bytes;
 mod calendar;
 mod call;
 mod cast;
@@ -39,7 +40,9 @@ use datafusion::logical_expr::{
 };
 
 pub(crate) use arithmetic::{ADD, AVERAGE, DIVIDE, MULTIPLY, REMAINDER, SUBTRACT};
+pub(crate) use bytes::{CONCAT, FIT};
 use call::Call;
+pub(crate) use call::written;
 pub(crate) use cast::CAST;
 pub(crate) use clock::{CLOCK, bind_clock, fix_time};
 pub(crate) use datetime::EXTRACT;
@@ -48,7 +51,7 @@ pub(crate) use json::{
     JSON_ARRAY, JSON_EXISTS, JSON_GET, JSON_GET_TEXT, JSON_OBJECT, JSON_QUERY, JSON_VALUE,
 };
 pub(crate) use rounding::CEIL_TO;
-pub(crate) use text::{OVERLAY, SUBSTR, SUBSTRING, SUBSTRING_SIMILAR, TRIM};
+pub(crate) use text::{LIKE_PATTERN, OVERLAY, SUBSTR, SUBSTRING, SUBSTRING_SIMILAR, TRIM};
 pub(crate) use to_char::once_per_text;
 
 /// A predicate between periods as a call; [`crate::rewrite`] puts comparisons in its place.
@@ -58,6 +61,7 @@ pub(crate) const PERIOD: &str = "__period";
 pub(crate) fn scalar() -> Vec<ScalarUDF> {
     let groups = [
         arithmetic::functions(),
+        bytes::functions(),
         cast::functions(),
         datetime::functions(),
         interval::functions(),
@@ -76,6 +80,8 @@ pub(crate) fn scalar() -> Vec<ScalarUDF> {
 enum Param {
     /// Any text; becomes `Utf8`.
     Text,
+    /// Any bytes; become `Binary`.
+    Bytes,
     /// Any whole number; becomes `Int64`.
     Integer,
     /// A `TIMESTAMP`; becomes one of milliseconds.
@@ -93,6 +99,7 @@ impl Param {
         data_type.is_null()
             || match self {
                 Self::Text => is_text(data_type),
+                Self::Bytes => bytes::is_bytes(data_type),
                 Self::Integer => data_type.is_integer(),
                 Self::Timestamp => matches!(data_type, DataType::Timestamp(..)),
                 Self::Date => matches!(data_type, DataType::Date32 | DataType::Date64),
@@ -104,6 +111,7 @@ impl Param {
     fn target(self, data_type: &DataType) -> DataType {
         match self {
             Self::Text => DataType::Utf8,
+            Self::Bytes => DataType::Binary,
             Self::Integer => DataType::Int64,
             Self::Timestamp => millstream_engine::definition::TIMESTAMP_TYPE,
             Self::Date => DataType::Date32,
@@ -115,6 +123,7 @@ impl Param {
     fn name(self) -> &'static str {
         match self {
             Self::Text => "a text",
+            Self::Bytes => "bytes",
             Self::Integer => "a whole number",
             Self::Timestamp => "a TIMESTAMP",
             Self::Date => "a DATE",
@@ -183,7 +192,12 @@ impl Function {
         let at = wrong.unwrap_or_default();
         match (form.get(at), types.get(at)) {
             (Some(param), Some(given)) => {
-                plan_err!("argument {} of {name} is {}, not {given}", at + 1, param.name())
+                plan_err!(
+                    "argument {} of {name} is {}, not {}",
+                    at + 1,
+                    param.name(),
+                    written(given)
+                )
             }
             _ => plan_err!("{name} cannot be called so"),
         }

@@ -1,43 +1,123 @@
-//! Regular expressions as Java reads them, with `\d`, `\w` and `\s` of ASCII alone. They take a time that
-//! grows with the text alone, for which look-around and back-references are missing.
+//! Regular expressions as Java reads them. They take a time that grows with the text alone, but for those
+//! with look-around, back-references, possessive quantifiers or atomic groups: these try one way after
+//! the other, and fail for a row on which they have tried too many.
+
+mod java;
 
 use std::ops::Range;
 
 use datafusion::common::{Result, exec_err};
 
+/// How often a match may go back before it is given up.
+const BACKTRACK_MAX: usize = 1_000_000;
+
 /// A compiled regular expression.
 #[derive(Debug)]
 pub(super) struct Regex {
-    regex: regex::Regex,
+    engine: Engine,
+    pattern: String,
+}
+
+#[derive(Debug)]
+enum Engine {
+    Linear(regex::Regex),
+    Backtracking(Box<fancy_regex::Regex>),
+}
+
+/// What a match has found.
+enum Found<'t> {
+    Linear(regex::Captures<'t>),
+    Backtracking(fancy_regex::Captures<'t>),
+}
+
+impl Found<'_> {
+    /// The place of a group; 0 is the whole match.
+    fn group(&self, number: usize) -> Option<Range<usize>> {
+        match self {
+            Self::Linear(found) => found.get(number).map(|group| group.range()),
+            Self::Backtracking(found) => found.get(number).map(|group| group.range()),
+        }
+    }
+
+    fn named(&self, name: &str) -> Option<Range<usize>> {
+        match self {
+            Self::Linear(found) => found.name(name).map(|group| group.range()),
+            Self::Backtracking(found) => found.name(name).map(|group| group.range()),
+        }
+    }
+
+    /// How many groups there are, with the whole match.
+    fn count(&self) -> usize {
+        match self {
+            Self::Linear(found) => found.len(),
+            Self::Backtracking(found) => found.len(),
+        }
+    }
 }
 
 impl Regex {
     /// Compiles a pattern.
     pub(super) fn new(pattern: &str) -> Result<Self> {
-        match regex::Regex::new(&of_java(pattern)) {
-            Ok(regex) => Ok(Self { regex }),
+        let translated = java::translated(pattern);
+        let engine = match regex::Regex::new(&translated) {
+            Ok(regex) => Engine::Linear(regex),
             Err(error) => {
-                let error = error.to_string();
-                let reason = error.lines().last().unwrap_or_default().trim_start_matches("error: ");
-                exec_err!("'{pattern}' is no regular expression: {reason}")
+                let mut builder = fancy_regex::RegexBuilder::new(&translated);
+                match builder.backtrack_limit(BACKTRACK_MAX).build() {
+                    Ok(regex) => Engine::Backtracking(Box::new(regex)),
+                    Err(_) => {
+                        let error = error.to_string();
+                        let reason = error.lines().last().unwrap_or_default();
+                        let reason = reason.trim_start_matches("error: ");
+                        return exec_err!("'{pattern}' is no regular expression: {reason}");
+                    }
+                }
             }
-        }
+        };
+        Ok(Self { engine, pattern: pattern.to_owned() })
     }
 
     /// How many groups it has.
     pub(super) fn groups_count(&self) -> usize {
-        self.regex.captures_len().saturating_sub(1)
+        let count = match &self.engine {
+            Engine::Linear(regex) => regex.captures_len(),
+            Engine::Backtracking(regex) => regex.captures_len(),
+        };
+        count.saturating_sub(1)
     }
 
     /// Where it first matches.
-    pub(super) fn find(&self, text: &str) -> Option<Range<usize>> {
-        self.regex.find(text).map(|found| found.range())
+    pub(super) fn find(&self, text: &str) -> Result<Option<Range<usize>>> {
+        match &self.engine {
+            Engine::Linear(regex) => Ok(regex.find(text).map(|found| found.range())),
+            Engine::Backtracking(regex) => match regex.find(text) {
+                Ok(found) => Ok(found.map(|found| found.range())),
+                Err(error) => self.given_up(&error),
+            },
+        }
     }
 
     /// The groups of the first match.
-    pub(super) fn groups(&self, text: &str) -> Option<Vec<Option<Range<usize>>>> {
-        let found = self.regex.captures(text)?;
-        Some(found.iter().skip(1).map(|group| group.map(|group| group.range())).collect())
+    pub(super) fn groups(&self, text: &str) -> Result<Option<Vec<Option<Range<usize>>>>> {
+        let found = self.found_at(text, 0)?;
+        Ok(found.map(|found| (1..found.count()).map(|number| found.group(number)).collect()))
+    }
+
+    fn found_at<'t>(&self, text: &'t str, at: usize) -> Result<Option<Found<'t>>> {
+        match &self.engine {
+            Engine::Linear(regex) => Ok(regex.captures_at(text, at).map(Found::Linear)),
+            Engine::Backtracking(regex) => match regex.captures_from_pos(text, at) {
+                Ok(found) => Ok(found.map(Found::Backtracking)),
+                Err(error) => self.given_up(&error),
+            },
+        }
+    }
+
+    #[cold]
+    fn given_up<T>(&self, error: &fancy_regex::Error) -> Result<T> {
+        let words = error.to_string();
+        let reason = words.strip_prefix("Error executing regex: ").unwrap_or(&words);
+        exec_err!("'{}' cannot be matched: {reason}", self.pattern)
     }
 
     /// Appends `text` to `into` with the matches from the byte `start` on replaced: all, or the one
@@ -51,16 +131,16 @@ impl Regex {
     ) -> Result<()> {
         let (mut copied, mut at, mut count) = (0, start, 0);
         while at <= text.len() {
-            let Some((groups, whole)) = self.regex.captures_at(text, at).and_then(|groups| {
-                let whole = groups.get(0).map(|whole| whole.range())?;
-                Some((groups, whole))
+            let Some((found, whole)) = self.found_at(text, at)?.and_then(|found| {
+                let whole = found.group(0)?;
+                Some((found, whole))
             }) else {
                 break;
             };
             count += 1;
             if occurrence == 0 || occurrence == count {
                 into.push_str(text.get(copied..whole.start).unwrap_or_default());
-                expand(new, &groups, into)?;
+                expand(new, text, &found, into)?;
                 copied = whole.end;
                 if occurrence != 0 {
                     break;
@@ -81,7 +161,8 @@ fn next(text: &str, at: usize) -> usize {
 
 /// Appends a replacement in which `$1` is a group, `${name}` a named one, and `\` takes the next
 /// character as it is.
-fn expand(new: &str, groups: &regex::Captures<'_>, into: &mut String) -> Result<()> {
+fn expand(new: &str, text: &str, found: &Found<'_>, into: &mut String) -> Result<()> {
+    let of = |group: Option<Range<usize>>| group.and_then(|range| text.get(range));
     let mut rest = new.chars().peekable();
     while let Some(letter) = rest.next() {
         match letter {
@@ -91,7 +172,7 @@ fn expand(new: &str, groups: &regex::Captures<'_>, into: &mut String) -> Result<
             },
             '$' if rest.next_if_eq(&'{').is_some() => {
                 let name: String = rest.by_ref().take_while(|letter| *letter != '}').collect();
-                into.push_str(groups.name(&name).map_or("", |group| group.as_str()));
+                into.push_str(of(found.named(&name)).unwrap_or_default());
             }
             '$' => {
                 let Some(first) = rest.next_if(char::is_ascii_digit).and_then(|d| d.to_digit(10))
@@ -102,67 +183,21 @@ fn expand(new: &str, groups: &regex::Captures<'_>, into: &mut String) -> Result<
                 // More digits belong to it as long as there is such a group.
                 while let Some(digit) = rest.peek().and_then(|letter| letter.to_digit(10)) {
                     let longer = number * 10 + usize::try_from(digit).unwrap_or_default();
-                    if longer >= groups.len() {
+                    if longer >= found.count() {
                         break;
                     }
                     number = longer;
                     rest.next();
                 }
-                if number >= groups.len() {
+                if number >= found.count() {
                     return exec_err!("there is no group {number} for the replacement '{new}'");
                 }
-                into.push_str(groups.get(number).map_or("", |group| group.as_str()));
+                into.push_str(of(found.group(number)).unwrap_or_default());
             }
             other => into.push(other),
         }
     }
     Ok(())
-}
-
-/// The pattern with the classes that Java means to be ASCII written out.
-fn of_java(pattern: &str) -> String {
-    const DIGITS: &str = "0-9";
-    const WORD: &str = "a-zA-Z0-9_";
-    const SPACE: &str = r" \t\n\x0B\f\r";
-    let mut regex = String::with_capacity(pattern.len());
-    let mut depth = 0_usize;
-    let mut rest = pattern.chars();
-    while let Some(letter) = rest.next() {
-        match letter {
-            '\\' => {
-                let class = rest.next();
-                let (set, is_not) = match class {
-                    Some('d') => (DIGITS, false),
-                    Some('D') => (DIGITS, true),
-                    Some('w') => (WORD, false),
-                    Some('W') => (WORD, true),
-                    Some('s') => (SPACE, false),
-                    Some('S') => (SPACE, true),
-                    other => {
-                        regex.push('\\');
-                        regex.extend(other);
-                        continue;
-                    }
-                };
-                let brackets = match (depth, is_not) {
-                    (0, false) => ("[", "]"),
-                    (_, true) => ("[^", "]"),
-                    (_, false) => ("", ""),
-                };
-                regex.extend([brackets.0, set, brackets.1]);
-            }
-            '[' => {
-                depth += 1;
-                regex.push('[');
-            }
-            ']' => {
-                depth = depth.saturating_sub(1);
-                regex.push(']');
-            }
-            other => regex.push(other),
-        }
-    }
-    regex
 }
 
 #[cfg(test)]
@@ -183,5 +218,17 @@ mod tests {
         assert_eq!(replaced("ab", "x*", "-", 0, 0), "-a-b-");
         assert_eq!(replaced("ab", r"(\w)", r"\$$1", 0, 0), "$a$b");
         assert_eq!(replaced("a٣", r"\d", "-", 0, 0), "a٣");
+    }
+
+    #[test]
+    fn what_looks_around_or_back_is_tried_within_a_limit() {
+        assert_eq!(replaced("foobar foobaz", "foo(?=bar)", "X", 0, 0), "Xbar foobaz");
+        assert_eq!(replaced("xay yay", "(?<!x)a", "B", 0, 0), "xay yBy");
+        assert_eq!(replaced("aabbc", r"(.)\1", "<$1>", 0, 0), "<a><b>c");
+        assert_eq!(replaced("aab", "(?>a+)b", "-", 0, 0), "-");
+        let endless = Regex::new(r"^(a|aa)+\1$(?!x)").unwrap();
+        let error = endless.find(&format!("{}b", "a".repeat(60))).unwrap_err().to_string();
+        assert!(error.contains("cannot be matched"), "{error}");
+        assert!(Regex::new("(b").is_err());
     }
 }

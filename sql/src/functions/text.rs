@@ -7,9 +7,11 @@ use arrow::datatypes::{DataType, Int64Type};
 use datafusion::common::{Result, ScalarValue, exec_err};
 
 use super::Function;
-use super::Param::{Integer, Text};
+use super::Param::{Bytes, Integer, Text};
+use super::bytes::{self, is_bytes};
 use super::call::{Call, Compiled};
 use super::regex::Regex;
+use crate::rewrite::with_backslashes;
 
 /// `SUBSTRING(s FROM p [FOR n])`, and `SUBSTRING(s FROM 'regex')`.
 pub(crate) const SUBSTRING: &str = "__substring";
@@ -19,6 +21,8 @@ pub(crate) const SUBSTR: &str = "substr";
 pub(crate) const SUBSTRING_SIMILAR: &str = "__substring_similar";
 /// `TRIM([where] [c FROM] s)`.
 pub(crate) const TRIM: &str = "__trim";
+/// The pattern of a `LIKE` with the escapes of DataFusion's: the pattern and its escape, or nothing.
+pub(crate) const LIKE_PATTERN: &str = "__like_pattern";
 /// `OVERLAY(s PLACING r FROM p [FOR n])`.
 pub(crate) const OVERLAY: &str = "__overlay";
 
@@ -28,14 +32,36 @@ pub(super) fn functions() -> Vec<Function> {
         Function::new("initcap", &[&[Text]], text, initcap),
         Function::new(
             SUBSTRING,
-            &[&[Text, Integer], &[Text, Integer, Integer], &[Text, Text]],
-            text,
-            |call| if call.is_text(1) { first_match(call) } else { substring(call, Behind::Empty) },
+            &[
+                &[Text, Integer],
+                &[Text, Integer, Integer],
+                &[Text, Text],
+                &[Bytes, Integer],
+                &[Bytes, Integer, Integer],
+            ],
+            part,
+            |call| match call.returns {
+                DataType::Binary => bytes::substring(call),
+                _ if call.is_text(1) => first_match(call),
+                _ => substring(call, Behind::Empty),
+            },
         ),
-        Function::new(SUBSTR, &[&[Text, Integer], &[Text, Integer, Integer]], text, |call| {
-            substring(call, Behind::Null)
-        }),
+        Function::new(
+            SUBSTR,
+            &[
+                &[Text, Integer],
+                &[Text, Integer, Integer],
+                &[Bytes, Integer],
+                &[Bytes, Integer, Integer],
+            ],
+            part,
+            |call| match call.returns {
+                DataType::Binary => bytes::substring(call),
+                _ => substring(call, Behind::Null),
+            },
+        ),
         Function::new(SUBSTRING_SIMILAR, &[&[Text, Text]], text, similar),
+        Function::new(LIKE_PATTERN, &[&[Text, Text]], text, like_pattern),
         Function::new(TRIM, &[&[Text, Text, Text]], text, trim),
         Function::new(
             OVERLAY,
@@ -50,6 +76,11 @@ pub(super) fn functions() -> Vec<Function> {
             regex_replace,
         ),
     ]
+}
+
+/// A part of a text is text, of bytes bytes.
+fn part(types: &[DataType], _literals: &[Option<&ScalarValue>]) -> Result<DataType> {
+    Ok(if is_bytes(&types[0]) { DataType::Binary } else { DataType::Utf8 })
 }
 
 /// The first letter of each word upper, the others lower; blanks part words, nothing else does.
@@ -120,7 +151,7 @@ fn first_match(call: &Call<'_>) -> Result<ArrayRef> {
         let (Some(text), Some(pattern)) = (texts.get(row), patterns.get(row)) else {
             return Ok(false);
         };
-        let found = compiled.get(pattern, Regex::new)?.find(text);
+        let found = compiled.get(pattern, Regex::new)?.find(text)?;
         let Some(found) = found.and_then(|range| text.get(range)) else { return Ok(false) };
         into.push_str(found);
         Ok(true)
@@ -135,10 +166,23 @@ fn similar(call: &Call<'_>) -> Result<ArrayRef> {
         let (Some(text), Some(pattern)) = (texts.get(row), patterns.get(row)) else {
             return Ok(false);
         };
-        let groups = compiled.get(pattern, Regex::new)?.groups(text);
+        let groups = compiled.get(pattern, Regex::new)?.groups(text)?;
         let part = groups.and_then(|groups| groups.into_iter().next().flatten());
         let Some(part) = part.and_then(|range| text.get(range)) else { return Ok(false) };
         into.push_str(part);
+        Ok(true)
+    })
+}
+
+fn like_pattern(call: &Call<'_>) -> Result<ArrayRef> {
+    let (patterns, escapes) = (call.texts(0)?, call.texts(1)?);
+    call.map_text(|row, into| {
+        let Some(pattern) = patterns.get(row) else { return Ok(false) };
+        let escape = escapes.get(row).and_then(|escape| escape.chars().next());
+        let Some(escaped) = with_backslashes(pattern, escape) else {
+            return exec_err!("the pattern '{pattern}' ends with its escape character");
+        };
+        into.push_str(&escaped);
         Ok(true)
     })
 }

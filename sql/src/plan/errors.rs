@@ -3,6 +3,8 @@
 use datafusion::common::SchemaError;
 use datafusion::error::DataFusionError;
 
+use millstream_engine::error::words_of;
+
 use crate::error::{Position, Span, SqlError};
 use crate::spelling::suggest;
 
@@ -14,7 +16,7 @@ pub(super) fn from_datafusion(error: &DataFusionError) -> SqlError {
         DataFusionError::Diagnostic(diagnostic, _) => SqlError::new(lower(&diagnostic.message)),
         DataFusionError::Plan(message) => from_plan(message),
         DataFusionError::NotImplemented(message) => from_missing(message),
-        root => SqlError::new(lower(&root.strip_backtrace())),
+        root => SqlError::new(lower(&words_of(root))),
     };
     converted.span = span.map(|span| Span {
         start: position(span.start),

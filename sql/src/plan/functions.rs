@@ -88,6 +88,11 @@ impl Functions {
     }
 }
 
+/// The call of a function of ours.
+pub(super) fn call(name: &str, args: Vec<Expr>) -> Expr {
+    Expr::ScalarFunction(ScalarFunction::new_udf(Arc::clone(&functions().scalar[name]), args))
+}
+
 /// `expr`, failing on rows where it is NULL; `column` is named in the message.
 pub(crate) fn not_null(expr: Expr, column: &str) -> Expr {
     let function = Arc::clone(&functions().scalar[NOT_NULL]);

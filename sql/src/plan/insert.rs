@@ -7,17 +7,17 @@
 
 use arrow::datatypes::DataType;
 use datafusion::common::{Column, ScalarValue};
-use datafusion::functions::unicode::expr_fn::left;
 use datafusion::logical_expr::{
     Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, cast, col, lit,
 };
 use millstream_engine::definition::{ColumnDef, ROWTIME, RelationDef, TIMESTAMP_TYPE};
 
 use super::errors::from_datafusion;
-use super::functions::not_null;
+use super::functions::{call, not_null};
 use super::relations::Scope;
 use crate::catalog::Catalog;
 use crate::error::{Span, SqlError};
+use crate::functions::{CAST, FIT, written};
 use crate::spelling::suggest;
 use crate::statement::Pump;
 
@@ -110,16 +110,37 @@ fn targets<'a>(pump: &'a Pump, target: &'a RelationDef) -> Result<Vec<&'a str>, 
 fn fit(value: Expr, from: &DataType, column: &ColumnDef, span: Span) -> Result<Expr, SqlError> {
     let to = &column.data_type;
     if !assignable(from, to) {
+        let (from, to) = (written(from), written(to));
         let message = format!("{from} cannot be inserted into {}, which is {to}", column.name);
         return Err(SqlError::at(span, message)
             .with_hint(format!("CAST the value to the type of {}", column.name)));
     }
-    let mut value = if from == to { value } else { cast(value, to.clone()) };
-    if let (DataType::Utf8, Some(length)) = (to, column.length_max) {
-        // DataFusion's `left` answers with a view of the text; a stream's column is text.
-        value = cast(left(value, lit(i64::try_from(length).unwrap_or(i64::MAX))), to.clone());
+    let mut value = match number(to).filter(|_| from.is_numeric() && from != to) {
+        // A number is rounded as CAST rounds it, and fails where it has no room.
+        Some(target) => call(CAST, std::iter::once(value).chain(target).collect()),
+        None if from == to => value,
+        None => cast(value, to.clone()),
+    };
+    if let Some(length) = column.length_max {
+        let length = i64::try_from(length).unwrap_or(i64::MAX);
+        value = call(FIT, vec![value, lit(length), lit(i64::from(column.padded))]);
     }
     Ok(if column.nullable { value } else { not_null(value, &column.name) })
+}
+
+/// A type of numbers as arguments of our CAST.
+fn number(data_type: &DataType) -> Option<[Expr; 4]> {
+    let (name, precision, scale) = match data_type {
+        DataType::Int8 => ("TINYINT", 0, 0),
+        DataType::Int16 => ("SMALLINT", 0, 0),
+        DataType::Int32 => ("INTEGER", 0, 0),
+        DataType::Int64 => ("BIGINT", 0, 0),
+        DataType::Float32 => ("REAL", 0, 0),
+        DataType::Float64 => ("DOUBLE", 0, 0),
+        DataType::Decimal128(precision, scale) => ("DECIMAL", i64::from(*precision), *scale),
+        _ => return None,
+    };
+    Some([lit(name), lit(precision), lit(i64::from(scale)), lit("")])
 }
 
 /// Whether KDA converts by itself: within the families of numbers, of texts, of bytes, and each of the

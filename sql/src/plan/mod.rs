@@ -22,6 +22,7 @@ mod names;
 mod not_in;
 mod operators;
 mod order;
+mod padded;
 mod relations;
 mod shift;
 #[cfg(test)]

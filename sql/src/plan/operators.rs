@@ -3,11 +3,10 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Field, FieldRef};
+use arrow::datatypes::{DataType, Field, FieldRef, IntervalUnit};
 use datafusion::common::{DFSchema, Result, ScalarValue, plan_err};
 use datafusion::logical_expr::expr::{
-    AggregateFunction, AggregateFunctionParams, NullTreatment, ScalarFunction, WindowFunction,
-    WindowFunctionParams,
+    AggregateFunction, AggregateFunctionParams, NullTreatment, WindowFunction, WindowFunctionParams,
 };
 use datafusion::logical_expr::planner::{
     ExprPlanner, PlannerResult, RawAggregateExpr, RawBinaryExpr, RawWindowExpr, TypePlanner,
@@ -16,17 +15,12 @@ use datafusion::logical_expr::{Expr, ExprSchemable, WindowFunctionDefinition, ca
 use datafusion::sql::sqlparser::ast;
 use millstream_engine::definition::TIMESTAMP_TYPE;
 
-use super::functions::functions;
+use super::functions::{call, functions};
 use super::shift::ignoring_nulls;
 use crate::functions::{
-    ADD, AVERAGE, DIVIDE, DURATION, DURATION_TYPE, JSON_GET, JSON_GET_TEXT, MULTIPLY, PART,
+    ADD, AVERAGE, CONCAT, DIVIDE, DURATION, DURATION_TYPE, JSON_GET, JSON_GET_TEXT, MULTIPLY, PART,
     REMAINDER, SCALE, SHIFT, SUBTRACT,
 };
-
-/// The call of a function of ours.
-fn call(name: &str, args: Vec<Expr>) -> Expr {
-    Expr::ScalarFunction(ScalarFunction::new_udf(Arc::clone(&functions().scalar[name]), args))
-}
 
 /// Plans the operators of the dialect.
 #[derive(Debug)]
@@ -49,6 +43,9 @@ impl ExprPlanner for Operators {
         };
         if let Some(name) = json {
             return Ok(PlannerResult::Planned(call(name, vec![expr.left, expr.right])));
+        }
+        if expr.op == ast::BinaryOperator::StringConcat && (is_bytes(&left) || is_bytes(&right)) {
+            return Ok(PlannerResult::Planned(call(CONCAT, vec![expr.left, expr.right])));
         }
         if is_interval(&left) || is_interval(&right) {
             return on_intervals(expr, &left, &right);
@@ -171,6 +168,10 @@ fn literal(expr: Expr) -> Expr {
     }
 }
 
+fn is_bytes(data_type: &DataType) -> bool {
+    matches!(data_type, DataType::Binary | DataType::LargeBinary | DataType::BinaryView)
+}
+
 fn is_interval(data_type: &DataType) -> bool {
     matches!(data_type, DataType::Interval(_) | DataType::Duration(_))
 }
@@ -183,18 +184,22 @@ fn on_intervals(
 ) -> Result<PlannerResult<RawBinaryExpr>> {
     use ast::BinaryOperator::{Divide, Minus, Multiply, Plus};
     let RawBinaryExpr { op, left: a, right: b } = expr;
+    if is_interval(left) && is_interval(right) {
+        let (left, right) = (counted(a, left), counted(b, right));
+        return Ok(PlannerResult::Original(RawBinaryExpr { op, left, right }));
+    }
     let planned = match (&op, is_interval(left), is_interval(right)) {
+        (Multiply | Divide, true, false) if is_of_months(&a) => {
+            let name = if op == Multiply { SCALE } else { PART };
+            call(name, vec![counted(a, left), b])
+        }
+        (Multiply, false, true) if is_of_months(&b) => call(SCALE, vec![counted(b, right), a]),
         (Multiply, true, false) => call(SCALE, vec![a, b]),
         (Multiply, false, true) => call(SCALE, vec![b, a]),
         (Divide, true, false) => call(PART, vec![a, b]),
-        // Only sums and comparisons of the two kinds of intervals need help.
-        (_, true, true) if left != right => {
-            let (a, b) = (duration(a, left), duration(b, right));
-            return Ok(PlannerResult::Original(RawBinaryExpr { op, left: a, right: b }));
-        }
-        (Plus, true, false) if shifts(right) => call(SHIFT, vec![b, a]),
-        (Plus, false, true) if shifts(left) => call(SHIFT, vec![a, b]),
-        (Minus, false, true) if shifts(left) => {
+        (Plus, true, false) if shifts(right, left) => call(SHIFT, vec![b, a]),
+        (Plus, false, true) if shifts(left, right) => call(SHIFT, vec![a, b]),
+        (Minus, false, true) if shifts(left, right) => {
             let minus = call(SCALE, vec![b, Expr::Literal(ScalarValue::Int64(Some(-1)), None)]);
             call(SHIFT, vec![a, minus])
         }
@@ -207,14 +212,31 @@ fn on_intervals(
     Ok(PlannerResult::Planned(planned))
 }
 
-/// Whether DataFusion cannot add an interval to it.
-fn shifts(data_type: &DataType) -> bool {
-    matches!(data_type, DataType::Time32(_) | DataType::Time64(_))
+/// Whether DataFusion cannot add such an interval to it.
+fn shifts(time: &DataType, interval: &DataType) -> bool {
+    match time {
+        DataType::Time32(_) | DataType::Time64(_) => true,
+        DataType::Date32 => matches!(interval, DataType::Duration(_)),
+        _ => false,
+    }
 }
 
-/// An interval as a number of milliseconds.
-fn duration(expr: Expr, data_type: &DataType) -> Expr {
+/// Whether it is a literal of years and months alone.
+fn is_of_months(expr: &Expr) -> bool {
+    matches!(expr, Expr::Literal(ScalarValue::IntervalMonthDayNano(Some(of)), _)
+        if of.months != 0 && of.days == 0 && of.nanoseconds == 0)
+}
+
+/// An interval as a number of one unit, which can be compared and added: months, or milliseconds. Of
+/// days and hours side by side Arrow says that a day is no 24 hours.
+fn counted(expr: Expr, data_type: &DataType) -> Expr {
     match (&expr, data_type) {
+        (Expr::Literal(ScalarValue::IntervalMonthDayNano(Some(of)), _), _)
+            if is_of_months(&expr) =>
+        {
+            Expr::Literal(ScalarValue::IntervalYearMonth(Some(of.months)), None)
+        }
+        (_, DataType::Interval(IntervalUnit::YearMonth)) => expr,
         (_, data_type) if *data_type == DURATION_TYPE => expr,
         (_, DataType::Duration(_)) => cast(expr, DURATION_TYPE),
         _ => call(DURATION, vec![expr]),

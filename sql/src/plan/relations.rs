@@ -77,6 +77,7 @@ impl<'a> Scope<'a> {
         let plan = logical::plan(&ast, &|name| self.source(name));
         let plan = plan.map_err(|error| error.or_at(query.span))?;
         let plan = fix_time(plan, self.catalog.now_ms, self.provided.is_some())
+            .and_then(|plan| super::padded::compared(plan, self.catalog))
             .map_err(|error| super::errors::from_datafusion(&error).or_at(query.span))?;
         Ok(Planned { plan, has_rowtime, window_ends })
     }

@@ -27,6 +27,13 @@ pub(super) fn expression(expr: &mut Expr) -> Result<(), SqlError> {
             *expr = call(CAST, span, std::iter::once(value).chain(target).collect());
         }
         Expr::TypedString(literal) => check(literal)?,
+        // A number with an exponent is approximate: a DOUBLE. Read as a text it has no limit of digits.
+        Expr::Value(value) if is_approximate(&value.value) => {
+            let Value::Number(number, _) = &value.value else { return Ok(()) };
+            let double = arguments(&DataType::DoublePrecision, || None).into_iter().flatten();
+            let args = std::iter::once(syntax::text(number.as_str())).chain(double);
+            *expr = call(CAST, value.span, args.collect());
+        }
         // The Boolean that is not known.
         Expr::Identifier(name)
             if name.quote_style.is_none() && name.value.eq_ignore_ascii_case("UNKNOWN") =>
@@ -38,6 +45,10 @@ pub(super) fn expression(expr: &mut Expr) -> Result<(), SqlError> {
         _ => {}
     }
     Ok(())
+}
+
+fn is_approximate(value: &Value) -> bool {
+    matches!(value, Value::Number(number, _) if number.contains(['e', 'E']))
 }
 
 /// A type as arguments of a call: its name, length or precision, scale, and the qualifier of an
@@ -140,6 +151,28 @@ fn qualifier(expr: &Expr) -> Option<String> {
     }
 }
 
+/// Whether a literal has all the digits of its type: a TIMESTAMP has those of a time to the second.
+fn is_complete(data_type: &DataType, text: &str) -> bool {
+    let has_form = |form: &str, text: &str| {
+        text.len() == form.len()
+            && text.bytes().zip(form.bytes()).all(|(given, wanted)| match wanted {
+                b'0' => given.is_ascii_digit(),
+                wanted => given == wanted,
+            })
+    };
+    let is_date = |text: &str| has_form("0000-00-00", text);
+    let is_time = |text: &str| {
+        let (seconds, fraction) = text.split_once('.').unwrap_or((text, "0"));
+        let digits = !fraction.is_empty() && fraction.bytes().all(|byte| byte.is_ascii_digit());
+        has_form("00:00:00", seconds) && digits
+    };
+    match data_type {
+        DataType::Date => is_date(text),
+        DataType::Time(..) => is_time(text),
+        _ => text.split_once([' ', 'T']).is_some_and(|(day, time)| is_date(day) && is_time(time)),
+    }
+}
+
 /// A literal that is none is an error of the text, not of a row.
 fn check(literal: &datafusion::sql::sqlparser::ast::TypedString) -> Result<(), SqlError> {
     use arrow::array::{ArrayRef, StringArray};
@@ -155,7 +188,7 @@ fn check(literal: &datafusion::sql::sqlparser::ast::TypedString) -> Result<(), S
     };
     let texts: ArrayRef = std::sync::Arc::new(StringArray::from(vec![text.as_str()]));
     let options = arrow::compute::CastOptions { safe: false, ..Default::default() };
-    if text.ends_with(' ')
+    if !is_complete(&literal.data_type, text)
         || arrow::compute::cast_with_options(&texts, &data_type, &options).is_err()
     {
         let error = SqlError::new(format!("'{text}' is no {}", literal.data_type))

@@ -27,7 +27,7 @@ use datafusion::sql::sqlparser::ast::{
 use crate::error::SqlError;
 
 pub(crate) use cast::arguments as type_arguments;
-pub(crate) use pattern::similar_part;
+pub(crate) use pattern::{similar_part, with_backslashes};
 pub use window::ARRIVAL_ORDER;
 
 /// Rewrites a query in place.

@@ -1,19 +1,32 @@
 //! `SIMILAR TO` in SQL's own pattern language. DataFusion takes the pattern for a regular expression
 //! that may match anywhere; SQL's has `%` and `_`, knows no `.` or `^`, and matches the whole text.
 //! A pattern is therefore translated where it is a literal, which it has to be.
+//!
+//! In DataFusion's `LIKE` the backslash escapes, in SQL's what `ESCAPE` says, or nothing.
 
 use std::iter::Peekable;
 use std::str::Chars;
 
-use datafusion::sql::sqlparser::ast::{Expr, Spanned, Value};
+use datafusion::sql::sqlparser::ast::{DataType, Expr, Spanned, Value, ValueWithSpan};
 
+use super::cast;
 use crate::error::SqlError;
+use crate::functions::{CAST, LIKE_PATTERN};
 use crate::source::span_of;
-use crate::syntax;
+use crate::syntax::{self, call};
 
 /// Rewrites one expression; its parts are rewritten already.
 pub(super) fn expression(expr: &mut Expr) -> Result<(), SqlError> {
-    let Expr::SimilarTo { pattern, escape_char, .. } = expr else { return Ok(()) };
+    let (value, pattern, escape_char) = match expr {
+        Expr::SimilarTo { expr, pattern, escape_char, .. } => (expr, pattern, escape_char),
+        Expr::Like { expr, pattern, escape_char, .. }
+        | Expr::ILike { expr, pattern, escape_char, .. } => {
+            text_of_null(expr);
+            return like(pattern, escape_char.take());
+        }
+        _ => return Ok(()),
+    };
+    text_of_null(value);
     let span = pattern.span();
     let at = |error: SqlError| span_of(span).into_iter().fold(error, SqlError::or_at);
     let text = match pattern.as_ref() {
@@ -25,11 +38,77 @@ pub(super) fn expression(expr: &mut Expr) -> Result<(), SqlError> {
         },
         _ => return Err(at(not_a_text())),
     };
-    let escape = escape_char.take().map(|escape| escape.value.to_string());
-    let escape = escape.as_deref().map(|quoted| quoted.trim_matches('\''));
-    let regex = translate(text, escape.and_then(|text| text.chars().next())).map_err(at)?;
+    let escape =
+        escape_char.take().map(|escape| escape_of(&escape.value)).transpose().map_err(at)?;
+    let regex = translate(text, escape).map_err(at)?;
     **pattern = syntax::text(&regex);
     Ok(())
+}
+
+/// A NULL without a type is one of text.
+fn text_of_null(expr: &mut Expr) {
+    if matches!(expr, Expr::Value(value) if value.value == Value::Null) {
+        let target = cast::arguments(&DataType::Text, || None).into_iter().flatten();
+        let null = std::mem::replace(expr, syntax::text(""));
+        *expr = call(CAST, null.span(), std::iter::once(null).chain(target).collect());
+    }
+}
+
+/// The one character of `ESCAPE`.
+fn escape_of(escape: &Value) -> Result<char, SqlError> {
+    let letters = match escape {
+        Value::SingleQuotedString(text) => text.as_str(),
+        _ => "",
+    };
+    let mut letters = letters.chars();
+    match (letters.next(), letters.next()) {
+        (Some(escape), None) => Ok(escape),
+        _ => Err(SqlError::new("an escape is one character").with_hint("write ESCAPE '!'")),
+    }
+}
+
+/// The pattern of `LIKE` with the escapes of DataFusion's.
+fn like(pattern: &mut Expr, escape: Option<ValueWithSpan>) -> Result<(), SqlError> {
+    let span = pattern.span();
+    let at = |error: SqlError| span_of(span).into_iter().fold(error, SqlError::or_at);
+    let escape = escape.map(|escape| escape_of(&escape.value)).transpose().map_err(at)?;
+    match pattern {
+        Expr::Value(value) => {
+            if let Value::SingleQuotedString(text) = &mut value.value {
+                *text = with_backslashes(text, escape).ok_or_else(|| at(cut_off()))?;
+            }
+            Ok(())
+        }
+        computed => {
+            let escape = syntax::text(escape.map(String::from).unwrap_or_default());
+            let computed_pattern = std::mem::replace(computed, syntax::text(""));
+            *computed = call(LIKE_PATTERN, span, vec![computed_pattern, escape]);
+            Ok(())
+        }
+    }
+}
+
+/// `pattern` with a backslash before what `escape` stands before, and before backslashes; none if it
+/// ends with the escape.
+pub(crate) fn with_backslashes(pattern: &str, escape: Option<char>) -> Option<String> {
+    let mut text = String::with_capacity(pattern.len());
+    let mut rest = pattern.chars();
+    while let Some(letter) = rest.next() {
+        let (letter, escaped) = match Some(letter) == escape {
+            true => (rest.next()?, true),
+            false => (letter, false),
+        };
+        if letter == '\\' || (escaped && matches!(letter, '%' | '_')) {
+            text.push('\\');
+        }
+        text.push(letter);
+    }
+    Some(text)
+}
+
+fn cut_off() -> SqlError {
+    SqlError::new("the pattern ends with its escape character")
+        .with_hint("write it twice to mean itself")
 }
 
 fn not_a_text() -> SqlError {
@@ -64,10 +143,7 @@ fn body(pattern: &str, escape: Option<char>) -> Result<String, SqlError> {
     let mut rest = pattern.chars().peekable();
     while let Some(character) = rest.next() {
         if Some(character) == escape {
-            let escaped = rest.next().ok_or_else(|| {
-                SqlError::new("the pattern ends with its escape character")
-                    .with_hint("write it twice to mean itself")
-            })?;
+            let escaped = rest.next().ok_or_else(cut_off)?;
             literal(escaped, &mut regex);
             continue;
         }

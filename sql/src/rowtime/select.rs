@@ -48,6 +48,7 @@ pub(super) fn select(
     };
     name_shown(&mut select.projection, &shown);
     name_all(&mut select.projection);
+    tell_apart(&mut select.projection, &shown);
     let rowtime = if want_rowtime {
         let promoted = promoted(&select.projection, &shown);
         add_rowtime(&mut select.projection, order, promoted, time)
@@ -280,6 +281,43 @@ fn name_all(projection: &mut [SelectItem]) {
             }
         };
         *item = SelectItem::ExprWithAlias { expr: expr.clone(), alias };
+    }
+}
+
+/// Gives another name to what has the name of a column before it: `N`, `N0`, `N1` …. Columns of one name
+/// from two relations are told apart by these.
+fn tell_apart(projection: &mut [SelectItem], shown: &[usize]) {
+    let mut taken: Vec<(Option<String>, String)> = Vec::with_capacity(projection.len());
+    for (at, item) in projection.iter_mut().enumerate() {
+        let (relation, name) = match &*item {
+            SelectItem::ExprWithAlias { alias, .. } => (None, alias.value.clone()),
+            SelectItem::UnnamedExpr(Expr::CompoundIdentifier(parts)) => match parts.as_slice() {
+                [relation, column] => (Some(relation.value.clone()), column.value.clone()),
+                _ => continue,
+            },
+            SelectItem::UnnamedExpr(Expr::Identifier(name)) => (None, name.value.clone()),
+            _ => continue,
+        };
+        if is_rowtime(&name) && !shown.contains(&at) {
+            // What is promoted to the row's time, and the time of one relation among several.
+            continue;
+        }
+        let is_taken = taken.iter().any(|(other, known)| {
+            *known == name && (other.is_none() || relation.is_none() || *other == relation)
+        });
+        if !is_taken {
+            taken.push((relation, name));
+            continue;
+        }
+        let free = (0..).map(|count| format!("{name}{count}"));
+        let free = free.into_iter().find(|free| !taken.iter().any(|(_, known)| known == free));
+        let (SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. }) = &*item
+        else {
+            continue;
+        };
+        let alias = free.unwrap_or(name);
+        taken.push((None, alias.clone()));
+        *item = SelectItem::ExprWithAlias { expr: expr.clone(), alias: Ident::new(alias) };
     }
 }
 

@@ -9,7 +9,7 @@ use crate::interval::Amount;
 use crate::spelling::did_you_mean;
 use crate::statement::Name;
 use crate::statement::cursor::Cursor;
-use crate::statement::data_type::data_type;
+use crate::statement::data_type::{ColumnType, data_type};
 use crate::statement::query::expression;
 
 /// What stands between the parentheses.
@@ -82,8 +82,8 @@ fn check_name(
 /// `name type [NOT NULL] [MAPPING '$.path']`.
 fn column(cursor: &mut Cursor<'_>) -> Result<ColumnDef, SqlError> {
     let name = cursor.name("the name of a column")?;
-    let (data_type, length_max) = data_type(cursor)?;
-    let mut column = ColumnDef { length_max, ..ColumnDef::new(name.value, data_type) };
+    let ColumnType { data_type, length_max, padded } = data_type(cursor)?;
+    let mut column = ColumnDef { length_max, padded, ..ColumnDef::new(name.value, data_type) };
     loop {
         if cursor.accept(&["NOT", "NULL"]) {
             column.nullable = false;

@@ -37,8 +37,17 @@ const DECIMAL_PRECISION: u8 = 18;
 /// The digits of a second that a time keeps.
 const SECOND_DIGITS_MAX: usize = 3;
 
-/// Reads a type; for text with its greatest length in characters.
-pub(crate) fn data_type(cursor: &mut Cursor<'_>) -> Result<(DataType, Option<usize>), SqlError> {
+/// The type of a column.
+pub(crate) struct ColumnType {
+    pub(crate) data_type: DataType,
+    /// The greatest length of a text in characters, or of bytes.
+    pub(crate) length_max: Option<usize>,
+    /// Whether what is shorter is filled up to it.
+    pub(crate) padded: bool,
+}
+
+/// Reads a type.
+pub(crate) fn data_type(cursor: &mut Cursor<'_>) -> Result<ColumnType, SqlError> {
     let span = cursor.span();
     let Some(Token::Word(word)) = cursor.peek() else { return Err(cursor.expected("a type")) };
     if word.quote_style.is_some() {
@@ -53,9 +62,10 @@ pub(crate) fn data_type(cursor: &mut Cursor<'_>) -> Result<(DataType, Option<usi
             return text(cursor, span, varies);
         }
         "BINARY" | "VARBINARY" => {
-            cursor.accept(&["VARYING"]);
-            length(cursor)?;
-            DataType::Binary
+            let varies = cursor.accept(&["VARYING"]) || name == "VARBINARY";
+            let length_max = length(cursor)?;
+            let padded = !varies && length_max.is_some();
+            return Ok(ColumnType { data_type: DataType::Binary, length_max, padded });
         }
         "DECIMAL" | "NUMERIC" | "DEC" => decimal(cursor)?,
         "TIMESTAMP" => {
@@ -87,21 +97,17 @@ pub(crate) fn data_type(cursor: &mut Cursor<'_>) -> Result<(DataType, Option<usi
                 .with_hint(did_you_mean(&name, TYPE_NAMES, "types")));
         }
     };
-    Ok((plain, None))
+    Ok(ColumnType { data_type: plain, length_max: None, padded: false })
 }
 
-fn text(
-    cursor: &mut Cursor<'_>,
-    span: Span,
-    varies: bool,
-) -> Result<(DataType, Option<usize>), SqlError> {
-    let length = length(cursor)?;
-    if length.is_none() && !varies {
+fn text(cursor: &mut Cursor<'_>, span: Span, varies: bool) -> Result<ColumnType, SqlError> {
+    let length_max = length(cursor)?;
+    if length_max.is_none() && !varies {
         return Err(
             SqlError::at(span, "CHAR needs a length").with_hint("write CHAR(10), or VARCHAR")
         );
     }
-    Ok((DataType::Utf8, length))
+    Ok(ColumnType { data_type: DataType::Utf8, length_max, padded: !varies })
 }
 
 /// `[(n)]`.

@@ -53,7 +53,7 @@ pub(crate) fn function(
         } else if cursor.accept(&["CALLED", "ON", "NULL", "INPUT"]) {
             null_on_null = false;
         } else if cursor.accept(&["RETURNS"]) {
-            returns = Some(data_type(cursor)?.0);
+            returns = Some(data_type(cursor)?.data_type);
         } else if cursor.accept(&["SPECIFIC"]) {
             cursor.name("a specific name")?;
         } else if cursor.accept(&["RETURN"]) {
@@ -98,7 +98,7 @@ fn parameters(cursor: &mut Cursor<'_>) -> Result<Vec<(String, DataType)>, SqlErr
             let message = format!("parameter {} is there twice", name.value);
             return Err(SqlError::at(name.span, message).with_hint("give one of them another name"));
         }
-        parameters.push((name.value, data_type(cursor)?.0));
+        parameters.push((name.value, data_type(cursor)?.data_type));
         if !cursor.accept_token(&Token::Comma) {
             break;
         }

@@ -4,7 +4,7 @@
 //!
 //! The same text is the continuous query and the batch query.
 
-use millstream_connectors::decode::Format;
+use millstream_connectors::decode::{Delimiters, Format};
 use millstream_tests::pipeline::Pipeline;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -49,7 +49,7 @@ fn obeys(query: &str, batch: &str, seeds: u64) -> usize {
         let mut rng = StdRng::seed_from_u64(seed);
         let mut stream = |name| {
             let rows = rows(&mut rng).into_iter();
-            (name, decode(declared.stream(name), &Format::Csv { delimiter: b',' }, rows))
+            (name, decode(declared.stream(name), &Format::Csv(Delimiters::default()), rows))
         };
         let streams = [stream("X"), stream("Y")];
         let law = Law {
@@ -84,7 +84,7 @@ fn check_as(statements: &[(&str, &str)]) {
             let mut rng = StdRng::seed_from_u64(seed);
             let mut stream = |name| {
                 let rows = rows(&mut rng).into_iter();
-                (name, decode(declared.stream(name), &Format::Csv { delimiter: b',' }, rows))
+                (name, decode(declared.stream(name), &Format::Csv(Delimiters::default()), rows))
             };
             let streams = [stream("X"), stream("Y")];
             let law = Law {

@@ -9,7 +9,7 @@ use std::fmt::Display;
 use std::sync::OnceLock;
 
 use arrow::array::RecordBatch;
-use millstream_connectors::decode::Format;
+use millstream_connectors::decode::{Delimiters, Format};
 use millstream_tests::pipeline::Pipeline;
 use tpchgen::csv::{
     CustomerCsv, LineItemCsv, NationCsv, OrderCsv, PartCsv, PartSuppCsv, RegionCsv, SupplierCsv,
@@ -193,7 +193,7 @@ fn streams(declared: &Pipeline) -> Vec<(&'static str, RecordBatch)> {
         ("NEW_LINEITEMS", lines(items.iter(), |row| line(LineItemCsv::new(row)))),
         ("DELETED", deleted),
     ];
-    let format = Format::Csv { delimiter: b',' };
+    let format = Format::Csv(Delimiters::default());
     let decoded = rows
         .into_iter()
         .map(|(name, lines)| (name, decode(declared.stream(name), &format, lines.into_iter())));

@@ -7,15 +7,15 @@ use memchr::memchr_iter;
 use millstream_engine::Result;
 use millstream_engine::fault::{BadRow, Reason};
 
-use crate::decode::{RecordAddress, RowDecoder};
+use crate::decode::{Delimiters, RecordAddress, RowDecoder};
 use crate::file::location::FileMeta;
 
 /// Whole lines.
 #[derive(Debug, Default)]
 pub(super) struct Chunk {
     pub(super) bytes: Vec<u8>,
-    /// Where its records end; `None` if each line is one.
-    pub(super) ends: Option<Vec<usize>>,
+    /// Where its records end, and by what; `None` if each line is one.
+    pub(super) ends: Option<(Vec<usize>, Delimiters)>,
     /// The number of its first line, from 1.
     pub(super) first_line: u64,
     /// A line behind it that is set aside.
@@ -57,17 +57,17 @@ impl Chunk {
     ) -> Result<(RecordBatch, Vec<BadRow>)> {
         let mut number = LineNumber(self.first_line);
         let mut start = 0;
-        let mut push = |end: usize, is_line: bool| {
+        let mut push = |end: usize, delimiters: Option<&Delimiters>| {
             let record = &self.bytes[start..end];
             if !record.trim_ascii().is_empty() {
                 decoder.push(record, &address(file, &number));
             }
-            number.0 += if is_line { 1 } else { memchr_iter(b'\n', record).count() as u64 };
+            number.0 += delimiters.map_or(1, |delimiters| delimiters.rows_in(record));
             start = end;
         };
         match &self.ends {
-            Some(ends) => ends.iter().for_each(|&end| push(end, false)),
-            None => memchr_iter(b'\n', &self.bytes).for_each(|newline| push(newline + 1, true)),
+            Some((ends, delimiters)) => ends.iter().for_each(|&end| push(end, Some(delimiters))),
+            None => memchr_iter(b'\n', &self.bytes).for_each(|newline| push(newline + 1, None)),
         }
         if let Some(TooLong { kept, message, line }) = &self.too_long {
             let number = LineNumber(*line);

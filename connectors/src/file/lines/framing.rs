@@ -6,7 +6,7 @@ use memchr::{memchr, memchr_iter, memrchr};
 use millstream_engine::Result;
 
 use super::chunk::{Chunk, TooLong};
-use crate::decode::{Format, RowDecoder, csv_record_end};
+use crate::decode::{Delimiters, Format, RowDecoder, csv_record_end};
 
 /// The longest line. What is longer is a bad row, of which the beginning is kept.
 const LINE_BYTES_MAX: usize = 16 << 20;
@@ -18,14 +18,46 @@ const LONG_LINE_BYTES_KEPT: usize = 1 << 10;
 const QUOTED_BYTES_MAX: usize = 1 << 20;
 
 /// How bytes are cut into records.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 enum Framing {
     #[default]
     Json,
     Csv {
-        delimiter: u8,
+        delimiters: Delimiters,
         header: Header,
     },
+}
+
+impl Framing {
+    fn rows_are_lines(&self) -> bool {
+        match self {
+            Self::Json => true,
+            Self::Csv { delimiters, .. } => delimiters.rows_are_lines(),
+        }
+    }
+
+    /// Where the first row ends, whatever quotes say.
+    fn row_end(&self, bytes: &[u8]) -> Option<usize> {
+        match self {
+            Self::Json => memchr(b'\n', bytes).map(|newline| newline + 1),
+            Self::Csv { delimiters, .. } => delimiters.row_end(bytes),
+        }
+    }
+
+    fn rows_in(&self, bytes: &[u8]) -> u64 {
+        match self {
+            Self::Json => memchr_iter(b'\n', bytes).count() as u64,
+            Self::Csv { delimiters, .. } => delimiters.rows_in(bytes),
+        }
+    }
+
+    /// The length of what ends a row.
+    fn row_end_bytes(&self) -> usize {
+        match self {
+            Self::Json => 1,
+            Self::Csv { delimiters, .. } => delimiters.row().len(),
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -100,9 +132,9 @@ impl Framer {
     pub(super) fn set_format(&mut self, format: &Format, header: bool) {
         self.framing = match format {
             Format::Json => Framing::Json,
-            Format::Csv { delimiter } => {
+            Format::Csv(delimiters) => {
                 let header = if header { Header::Expected } else { Header::NoneOrRead };
-                Framing::Csv { delimiter: *delimiter, header }
+                Framing::Csv { delimiters: delimiters.clone(), header }
             }
         };
     }
@@ -138,17 +170,17 @@ impl Framer {
             Passed::To(byte) => return Ok((Chunk::default(), Some(byte))),
         }
         let lacks_newline = self.buffer.last().is_some_and(|byte| *byte != b'\n');
-        if to_the_end && lacks_newline {
+        if to_the_end && lacks_newline && self.framing.rows_are_lines() {
             self.buffer.push(b'\n');
             // Not of the file.
             self.cut = self.cut.wrapping_sub(1);
         }
         if self.skipping {
-            let Some(newline) = memchr(b'\n', &self.buffer) else {
+            let Some(end) = self.framing.row_end(&self.buffer) else {
                 self.give_up_line();
                 return Ok((Chunk::default(), None));
             };
-            self.take(newline + 1);
+            self.take(end);
             self.skipping = false;
         }
         while let Framing::Csv { header: Header::Expected, .. } = self.framing {
@@ -174,15 +206,15 @@ impl Framer {
 
     fn cut_records(&mut self, to_the_end: bool) -> Chunk {
         let first_line = self.lines + 1;
-        let (end, ends) = match self.framing {
+        let (end, ends) = match &self.framing {
             Framing::Json => (memrchr(b'\n', &self.buffer).map_or(0, |newline| newline + 1), None),
-            Framing::Csv { .. } => {
+            Framing::Csv { delimiters, .. } => {
                 let (mut end, mut ends) = (0, Vec::new());
                 while let Some(next) = self.record_end(end, to_the_end) {
                     end = next;
                     ends.push(end);
                 }
-                (end, Some(ends))
+                (end, Some((ends, delimiters.clone())))
             }
         };
         let bytes = self.take(end);
@@ -200,13 +232,13 @@ impl Framer {
     /// Where the record that begins at `start` ends.
     fn record_end(&self, start: usize, to_the_end: bool) -> Option<usize> {
         let rest = self.buffer.get(start..).filter(|rest| !rest.is_empty())?;
-        let line_end = || memchr(b'\n', rest).map(|newline| newline + 1);
-        let end = match self.framing {
-            Framing::Json => line_end(),
-            Framing::Csv { delimiter, .. } => csv_record_end(rest, delimiter, QUOTED_BYTES_MAX),
+        let end = match &self.framing {
+            Framing::Json => self.framing.row_end(rest),
+            Framing::Csv { delimiters, .. } => csv_record_end(rest, delimiters, QUOTED_BYTES_MAX),
         };
-        // At the end an open quote closes nowhere: its line is bad alone.
-        let end = end.or_else(|| to_the_end.then(|| line_end().unwrap_or(rest.len())));
+        // At the end an open quote closes nowhere: its row is bad alone.
+        let first = || self.framing.row_end(rest).unwrap_or(rest.len());
+        let end = end.or_else(|| to_the_end.then(first));
         end.map(|end| start + end)
     }
 
@@ -214,7 +246,7 @@ impl Framer {
     fn take(&mut self, end: usize) -> Vec<u8> {
         let rest = self.buffer.split_off(end);
         let taken = std::mem::replace(&mut self.buffer, rest);
-        self.lines += memchr_iter(b'\n', &taken).count() as u64;
+        self.lines += self.framing.rows_in(&taken);
         self.cut = self.cut.wrapping_add(end as u64);
         taken
     }
@@ -245,7 +277,9 @@ impl Framer {
     /// Passes over the rest of a line that is too long.
     fn give_up_line(&mut self) {
         self.skipping = true;
-        self.cut += self.buffer.len() as u64;
-        self.buffer.clear();
+        // Its end may have begun.
+        let given_up = self.buffer.len().saturating_sub(self.framing.row_end_bytes() - 1);
+        self.cut += given_up as u64;
+        self.buffer.drain(..given_up);
     }
 }

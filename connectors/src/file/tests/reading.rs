@@ -18,7 +18,7 @@ use proptest::prelude::*;
 
 use super::{context, relation, with_columns};
 use crate::Until;
-use crate::decode::{Format, RowDecoder};
+use crate::decode::{Delimiters, Format, RowDecoder};
 use crate::file::lines::{Compression, LastLine, LineReader};
 use crate::file::location::{FileMeta, Location};
 use crate::file::options::FileOptions;
@@ -366,7 +366,7 @@ proptest! {
         };
         let mut text = (0..count).map(line).collect::<Vec<_>>().join("\n");
         if ended { text.push('\n'); }
-        let format = if json { Format::Json } else { Format::Csv { delimiter: b',' } };
+        let format = if json { Format::Json } else { Format::Csv(Delimiters::default()) };
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let found = runtime.block_on(read_growing(&text, &format, &steps));
         prop_assert_eq!(found, ((0..count).collect(), 0));

@@ -83,11 +83,25 @@ fn numbers(texts: &StringArray, to: &DataType) -> Result<ArrayRef> {
     let has = |signs: &[char]| {
         trimmed.as_string::<i32>().iter().flatten().any(|text| text.contains(signs))
     };
+    if to.is_floating() {
+        return exact_cast(&trimmed, to);
+    }
+    if has(&['e', 'E']) {
+        // Only those with an exponent, so that what a row gives does not depend on the others.
+        let texts = trimmed.as_string::<i32>();
+        let is_approximate: BooleanArray =
+            texts.iter().map(|text| text.map(|text| text.contains(['e', 'E']))).collect();
+        let is_exact = arrow::compute::not(&is_approximate)?;
+        let only = |kept: &BooleanArray| -> Result<ArrayRef> {
+            let others = arrow::compute::not(kept)?;
+            Ok(arrow::compute::nullif(&trimmed, &others)?)
+        };
+        let approximate = number(&exact_cast(&only(&is_approximate)?, &DataType::Float64)?, to)?;
+        let exact = numbers(only(&is_exact)?.as_string::<i32>(), to)?;
+        return Ok(arrow::compute::kernels::zip::zip(&is_approximate, &approximate, &exact)?);
+    }
     let between = match to {
-        to if to.is_floating() => return exact_cast(&trimmed, to),
-        _ if has(&['e', 'E']) => DataType::Float64,
-        DataType::Decimal128(..) => return exact_cast(&trimmed, to),
-        _ if has(&['.']) => DataType::Decimal128(38, 10),
+        to if to.is_integer() && has(&['.']) => DataType::Decimal128(38, 10),
         to => return exact_cast(&trimmed, to),
     };
     number(&exact_cast(&trimmed, &between)?, to)

@@ -11,6 +11,7 @@ mod imported;
 mod interrupt;
 mod kinesis;
 mod kinesis_sink;
+mod mapping;
 mod prompt;
 mod queries;
 mod s3;
