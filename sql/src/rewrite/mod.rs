@@ -9,6 +9,7 @@ pub(crate) mod inline;
 mod items;
 pub(crate) mod model;
 mod modulo;
+mod monotonic;
 mod pattern;
 mod period;
 mod refused;
@@ -56,6 +57,7 @@ impl VisitorMut for Rewriter {
     }
 
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<SqlError> {
+        monotonic::select(select);
         stop_on(refused::select(select))
     }
 

@@ -32,6 +32,7 @@ scripts! {
     kda_group_rank: "kda/group_rank.slt",
     kda_items: "kda/items.slt",
     kda_models: "kda/models.slt",
+    kda_monotonic: "kda/monotonic.slt",
     kda_order: "kda/order.slt",
     kda_order_of_a_union: "kda/order_union.slt",
     kda_queries: "kda/queries.slt",
