@@ -1,5 +1,6 @@
 //! The command line as written: what may be typed, and the help that teaches it.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -148,6 +149,9 @@ pub struct RunArgs {
     /// How SELECT statements print their rows
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
+    /// Serve metrics for Prometheus at `http://ADDRESS/metrics`; a port alone is one of this machine
+    #[arg(long, value_name = "[ADDRESS:]PORT", value_parser = crate::metrics::address)]
+    pub metrics: Option<SocketAddr>,
     /// What becomes of its state
     #[command(flatten)]
     pub durable: DurableArgs,

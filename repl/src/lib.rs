@@ -18,6 +18,7 @@ pub mod discover;
 pub mod failure;
 pub mod import;
 pub mod interrupt;
+pub mod metrics;
 pub mod output;
 pub mod progress;
 pub mod session;

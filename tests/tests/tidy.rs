@@ -31,7 +31,7 @@ const EDGES: [(&str, &str, &[&str], &[&str]); 5] = [
         "repl",
         "millstream",
         &["millstream-engine", "millstream-sql", "millstream-connectors"],
-        &["aws", "axum", "ferro"],
+        &["aws", "ferro"],
     ),
     (
         "tests",

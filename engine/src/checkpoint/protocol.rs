@@ -119,7 +119,7 @@ impl Owner {
                 next.instance = owner.nonce();
             }
             match owner.commit(next, Vec::new()).await {
-                Ok(()) => return Ok(owner),
+                Ok(_) => return Ok(owner),
                 Err(error) if error.kind() == ErrorKind::Superseded => {}
                 Err(error) => return Err(error),
             }
@@ -138,14 +138,19 @@ impl Owner {
         &self.store
     }
 
+    /// Where it takes the time from.
+    pub(crate) fn clock(&self) -> &dyn Clock {
+        &*self.clock
+    }
+
     /// Makes `next` and `parts` the next commit. When this returns, what the commit closes may be
-    /// published.
+    /// published. Returns the commit's bytes.
     ///
     /// # Errors
     ///
     /// Of the kind [`ErrorKind::Superseded`] if another process has taken the application over; else if
     /// the store could not be used for a long time.
-    pub(crate) async fn commit(&mut self, next: Manifest, parts: Vec<Part>) -> Result<()> {
+    pub(crate) async fn commit(&mut self, next: Manifest, parts: Vec<Part>) -> Result<u64> {
         let nonce = self.nonce();
         let is_small = parts.is_empty();
         let mut next = Manifest {
@@ -181,9 +186,10 @@ impl Owner {
         self.head = next;
         #[cfg(test)]
         if self.planted == Some(super::simulation::Bug::LooksNotAhead) {
-            return Ok(());
+            return Ok(bytes.len() as u64);
         }
-        self.look_ahead().await
+        self.look_ahead().await?;
+        Ok(bytes.len() as u64)
     }
 
     /// Whether a newer commit than the owner's own exists: another process has taken over.

@@ -179,7 +179,7 @@ async fn process(store: Arc<Faulty>, id: u64, bug: Option<Bug>, believed: Believ
             let epoch = owner.head().epoch + 1;
             let done = owner.commit(Manifest { epoch, ..Manifest::default() }, Vec::new()).await;
             match done {
-                Ok(()) => {
+                Ok(_) => {
                     let head = owner.head();
                     believed.lock().unwrap().push((head.number, head.nonce.clone(), head.epoch));
                     let old = head.number.saturating_sub(2);

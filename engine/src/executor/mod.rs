@@ -61,6 +61,8 @@ pub struct EpochOutput {
     pub rows_in: u64,
     /// The lowest watermark of the sources, in milliseconds since the Unix epoch, if one is known.
     pub watermark_ms: Option<i64>,
+    /// The watermark of each source node that knows one, in milliseconds since the Unix epoch.
+    pub watermarks: Vec<(NodeId, i64)>,
 }
 
 /// A running dataflow: operators and their state, spread over lanes.
@@ -173,6 +175,7 @@ impl Executor {
             self.watermarks[id.0] = watermarks;
         }
         epoch.output.watermark_ms = self.lowest_watermark();
+        epoch.output.watermarks = self.source_watermarks().filter_map(known).collect();
         Ok(epoch.output)
     }
 
@@ -192,16 +195,6 @@ impl Executor {
             Running::Result(contents) => contents.as_deref(),
             _ => None,
         }
-    }
-
-    /// Bytes of memory the operators' state and the kept results hold.
-    pub fn memory_bytes(&self) -> usize {
-        let bytes = self.nodes.iter().map(|node| match node {
-            Running::Operator(lanes) => lanes.iter().map(|operator| operator.memory_bytes()).sum(),
-            Running::Result(Some(contents)) => contents.memory_bytes(),
-            _ => 0,
-        });
-        bytes.sum()
     }
 
     fn begin(&mut self, now_ms: i64, input: EpochInput) -> Epoch {
@@ -228,14 +221,17 @@ impl Executor {
     }
 
     fn lowest_watermark(&self) -> Option<i64> {
-        let sources = self.dataflow.iter().filter_map(|(id, node)| match &node.kind {
-            NodeKind::Source(source) => self.watermarks[id.0].get(source.rowtime),
-            _ => None,
-        });
-        match sources.min() {
+        match self.source_watermarks().map(|(_, watermark)| watermark).min() {
             Some(Watermark::At(bound)) => Some(bound),
             _ => None,
         }
+    }
+
+    fn source_watermarks(&self) -> impl Iterator<Item = (NodeId, Watermark)> {
+        self.dataflow.iter().filter_map(|(id, node)| match &node.kind {
+            NodeKind::Source(source) => Some((id, self.watermarks[id.0].get(source.rowtime)?)),
+            _ => None,
+        })
     }
 
     fn run_source(&mut self, id: NodeId, epoch: &mut Epoch) -> Result<(Lanes, Watermarks)> {
@@ -399,6 +395,13 @@ fn run_lanes(
         let lanes: Vec<Lane<'_>> = lanes.collect();
         lanes.into_iter().map(Lane::join).collect()
     })
+}
+
+fn known((source, watermark): (NodeId, Watermark)) -> Option<(NodeId, i64)> {
+    match watermark {
+        Watermark::At(bound) => Some((source, bound)),
+        Watermark::Unknown | Watermark::End => None,
+    }
 }
 
 enum Lane<'scope> {

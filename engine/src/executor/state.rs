@@ -140,12 +140,13 @@ impl Executor {
         Ok(())
     }
 
-    /// Bytes of memory the state of each operator holds, largest first.
-    pub fn memory_by_operator(&self) -> Vec<(NodeId, usize)> {
+    /// Bytes of memory the state of each operator and each kept result holds, largest first.
+    pub fn memory_by_node(&self) -> Vec<(NodeId, usize)> {
         let held = self.nodes.iter().enumerate().filter_map(|(index, node)| match node {
             Running::Operator(lanes) => {
                 Some((NodeId(index), lanes.iter().map(|lane| lane.memory_bytes()).sum()))
             }
+            Running::Result(Some(contents)) => Some((NodeId(index), contents.memory_bytes())),
             _ => None,
         });
         let mut held: Vec<(NodeId, usize)> = held.collect();
@@ -161,7 +162,7 @@ impl Executor {
     /// When the disk does not take it.
     pub fn spill(&mut self, store: &SpillStore, bytes: usize) -> Result<()> {
         let mut wanted = bytes;
-        for (id, _) in self.memory_by_operator() {
+        for (id, _) in self.memory_by_node() {
             let Running::Operator(lanes) = &mut self.nodes[id.0] else { continue };
             let count = lanes.len();
             for (lane, operator) in lanes.iter_mut().enumerate() {

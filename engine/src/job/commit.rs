@@ -8,13 +8,14 @@
 //! One commit is on its way at a time: while the store is slow, checkpoints are further apart and
 //! larger.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
 
 use super::drain::{Changes, Drain, Publisher, SinkReply};
+use super::progress::CheckpointMetrics;
 use crate::checkpoint::compaction::Compaction;
 use crate::checkpoint::format::Part;
 use crate::checkpoint::manifest::{Manifest, PartKind, SinkRecord};
@@ -80,6 +81,17 @@ struct State {
     busy: AtomicBool,
     /// Sinks hold files that are not published.
     unpublished: AtomicBool,
+    counted: Mutex<CheckpointMetrics>,
+}
+
+impl State {
+    fn count(&self, change: impl FnOnce(&mut CheckpointMetrics)) {
+        change(&mut self.counted.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    fn counted(&self) -> CheckpointMetrics {
+        *self.counted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Checkpoints {
@@ -141,14 +153,25 @@ impl Checkpoints {
         let _gone = self.requests.send(request).await;
     }
 
-    /// Waits until everything asked for is done.
+    /// What was counted so far.
+    pub(super) fn metrics(&self) -> CheckpointMetrics {
+        self.state.counted()
+    }
+
+    /// Epochs had to wait for a snapshot.
+    pub(super) fn note_pause(&self, pause: Duration) {
+        self.state.count(|counted| counted.pause_max = counted.pause_max.max(pause));
+    }
+
+    /// Waits until everything asked for is done; returns what was counted.
     ///
     /// # Errors
     ///
     /// What the commits failed with.
-    pub(super) async fn finish(self) -> Result<()> {
+    pub(super) async fn finish(self) -> Result<CheckpointMetrics> {
         drop(self.requests);
-        self.task.join().await?
+        self.task.join().await??;
+        Ok(self.state.counted())
     }
 }
 
@@ -162,14 +185,25 @@ async fn run(
         match request {
             Request::Look => owner.look_ahead().await?,
             Request::Commit(commit) => {
+                let began = owner.clock().monotonic();
                 let (mut next, parts) = contents(*commit, &owner).await?;
                 (next.base, next.tail_from) = compaction.next(owner.head());
                 let unpublished = next.sinks.iter().any(|sink| !sink.files.is_empty());
-                owner.commit(next, parts).await?;
+                let bytes = owner.commit(next, parts).await?;
                 state.unpublished.store(unpublished, Ordering::Release);
                 if publisher.publish().await {
                     owner.mark_published().await;
                 }
+                let took = owner.clock().monotonic().saturating_sub(began);
+                let number = owner.head().number;
+                state.count(|counted| {
+                    counted.commits += 1;
+                    counted.number = number;
+                    counted.bytes += bytes;
+                    counted.bytes_last = bytes;
+                    counted.duration += took;
+                    counted.duration_last = took;
+                });
                 match compaction.after_commit(&owner).await {
                     // It is tried again after a later commit; until then the tail is longer.
                     Err(error) if error.kind() == ErrorKind::Retry => {}

@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::dataflow::{Dataflow, NodeKind};
+use crate::dataflow::{Dataflow, NodeId, NodeKind};
 use crate::error::{Error, Result};
 use crate::executor::Executor;
 use crate::spill::SpillStore;
@@ -42,37 +42,44 @@ impl Memory {
         self.budget.as_ref().map_or(0, |(_, store)| store.bytes())
     }
 
-    /// Makes room; returns the bytes that state holds then.
+    /// Makes room; returns the bytes that each node holds then, largest first.
     ///
     /// # Errors
     ///
     /// When the disk takes no more, or too little of the state can go there.
-    pub(super) fn check(&self, executor: &mut Executor) -> Result<usize> {
-        let held = executor.memory_bytes();
-        let Some((bytes_max, store)) = self.budget.as_ref().filter(|(max, _)| held > *max) else {
+    pub(super) fn check(&self, executor: &mut Executor) -> Result<Vec<(NodeId, usize)>> {
+        let held = executor.memory_by_node();
+        let Some((bytes_max, store)) = self.budget.as_ref() else { return Ok(held) };
+        let bytes = total(&held);
+        if bytes <= *bytes_max {
             return Ok(held);
-        };
-        executor.spill(store, held - bytes_max + bytes_max / FREED_SHARE)?;
-        let held = executor.memory_bytes();
-        if held <= *bytes_max { Ok(held) } else { Err(self.exceeded(held, *bytes_max, executor)) }
+        }
+        executor.spill(store, bytes - bytes_max + bytes_max / FREED_SHARE)?;
+        let held = executor.memory_by_node();
+        if total(&held) <= *bytes_max { Ok(held) } else { Err(self.exceeded(&held, *bytes_max)) }
     }
 
-    fn exceeded(&self, held: usize, bytes_max: usize, executor: &Executor) -> Error {
+    fn exceeded(&self, held: &[(NodeId, usize)], bytes_max: usize) -> Error {
         let mega = |bytes: usize| format!("{:.1} MB", bytes as f64 / 1e6);
         let mut message =
-            format!("state needs {} of memory and may have {}", mega(held), mega(bytes_max));
+            format!("state needs {} of memory and may have {}", mega(total(held)), mega(bytes_max));
         if self.spilled_bytes() > 0 {
             let on_disk = usize::try_from(self.spilled_bytes()).unwrap_or(usize::MAX);
             message.push_str(&format!(", beside {} on the disk", mega(on_disk)));
         }
-        for (id, bytes) in executor.memory_by_operator().into_iter().take(OPERATORS_NAMED) {
-            let node = self.dataflow.node(id);
-            if let (NodeKind::Operator(spec), true) = (&node.kind, bytes > 0) {
-                let (name, owner) = (spec.name(), &node.owner);
-                message.push_str(&format!("\n  {name} of {owner} holds {}", mega(bytes)));
-            }
+        for (id, bytes) in held.iter().filter(|(_, bytes)| *bytes > 0).take(OPERATORS_NAMED) {
+            let node = self.dataflow.node(*id);
+            let what = match &node.kind {
+                NodeKind::Operator(spec) => spec.name(),
+                _ => "the result",
+            };
+            message.push_str(&format!("\n  {what} of {} holds {}", node.owner, mega(*bytes)));
         }
         Error::settings(message)
             .with_hint("bound what it keeps with a window, or give it more: --memory")
     }
+}
+
+fn total(held: &[(NodeId, usize)]) -> usize {
+    held.iter().map(|(_, bytes)| bytes).sum()
 }

@@ -16,9 +16,10 @@ mod commit;
 mod drain;
 mod intake;
 mod memory;
+mod progress;
 mod whole;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,6 +30,7 @@ use self::drain::Drain;
 use self::intake::{Collected, Intake};
 use self::memory::Memory;
 pub use self::memory::MemoryBudget;
+pub use self::progress::{CheckpointMetrics, Progress};
 use self::whole::WholeSinks;
 pub use self::whole::{Read, Shown};
 use crate::checkpoint::protocol::Owner;
@@ -38,15 +40,10 @@ use crate::dataflow::{Dataflow, Node, NodeId, NodeKind};
 use crate::delta::total_rows;
 use crate::error::{Error, Result};
 use crate::executor::{EpochInput, EpochOutput, Executor};
-use crate::fault::{BadRow, Reason};
-use crate::metrics::PartitionMetrics;
-use crate::port::{Flush, Sink, SinkReport, Source, SourceEvent, Table};
+use crate::port::{Flush, Sink, Source, SourceEvent, Table};
 
 /// How often an epoch runs without input, so that idle streams follow the clock.
 const HEARTBEAT: Duration = Duration::from_secs(1);
-
-/// Bad rows kept as examples for the summary.
-const BAD_EXAMPLES_MAX: usize = 5;
 
 /// An application with its connections to the world.
 #[derive(Debug)]
@@ -82,59 +79,6 @@ pub struct Durability {
     pub interval: Duration,
     /// Sources that only pause when they come to an end: a later run goes on with them.
     pub pausing: BTreeSet<NodeId>,
-}
-
-/// How far a job is.
-#[derive(Debug, Clone, Default)]
-pub struct Progress {
-    /// Epochs run.
-    pub epochs: u64,
-    /// Rows read from the sources.
-    pub rows_in: u64,
-    /// Rows handed to the sinks.
-    pub rows_out: u64,
-    /// Rows set aside as bad.
-    pub rows_bad: u64,
-    /// Rows set aside as late.
-    pub rows_late: u64,
-    /// The lowest watermark of the sources, in milliseconds since the Unix epoch.
-    pub watermark_ms: Option<i64>,
-    /// The largest lag of the sources, in milliseconds.
-    pub lag_ms: Option<i64>,
-    /// What the sources wait for; empty when all is well.
-    pub troubles: Vec<String>,
-    /// What the sources count: source node, partition, counts.
-    pub partitions: Vec<(NodeId, Arc<str>, PartitionMetrics)>,
-    /// Time since the start.
-    pub elapsed: Duration,
-    /// What each sink has published, by sink node.
-    pub sinks: Vec<(NodeId, SinkReport)>,
-    /// The first few rows set aside, for the summary.
-    pub bad_examples: Vec<BadRow>,
-    /// Bad and late rows, by the stream, pump or sink that had them.
-    pub set_aside: BTreeMap<Arc<str>, (u64, u64)>,
-    /// Bytes of memory the operators' state holds.
-    pub state_bytes: usize,
-    /// Bytes of state on the local disk, beyond what memory had room for.
-    pub spilled_bytes: u64,
-}
-
-impl Progress {
-    fn note_bad(&mut self, bad: Vec<BadRow>) {
-        for row in bad {
-            let (bad, late) = self.set_aside.entry(Arc::clone(&row.stream)).or_default();
-            if row.reason == Reason::Late {
-                self.rows_late += 1;
-                *late += 1;
-            } else {
-                self.rows_bad += 1;
-                *bad += 1;
-            }
-            if self.bad_examples.len() < BAD_EXAMPLES_MAX {
-                self.bad_examples.push(row);
-            }
-        }
-    }
 }
 
 /// Why the loop goes on.
@@ -240,6 +184,9 @@ impl Loop {
         self.progress.lag_ms = intake.lag_ms();
         self.progress.troubles = intake.troubles();
         self.progress.partitions = intake.metrics();
+        if let Some(checkpoints) = &self.checkpoints {
+            self.progress.checkpoints = checkpoints.metrics();
+        }
         self.drain.check().await
     }
 
@@ -282,6 +229,7 @@ impl Loop {
         progress.rows_out +=
             output.sinks.iter().map(|(_, rows)| total_rows(rows) as u64).sum::<u64>();
         progress.watermark_ms = output.watermark_ms.or(progress.watermark_ms);
+        progress.watermarks = output.watermarks;
         progress.elapsed = self.clock.monotonic().saturating_sub(self.started);
         progress.note_bad(output.bad);
         self.whole.note(&output.changed);
@@ -296,8 +244,9 @@ impl Loop {
             let output = executor.step(now_ms, input)?;
             Ok::<_, Error>((output, memory.check(executor)?))
         };
-        let (output, state_bytes) = self.with_executor(work).await??;
-        self.progress.state_bytes = state_bytes;
+        let (output, held) = self.with_executor(work).await??;
+        self.progress.state_bytes = held.iter().map(|(_, bytes)| bytes).sum();
+        self.progress.held = held;
         self.progress.spilled_bytes = self.memory.spilled_bytes();
         Ok(output)
     }
@@ -339,12 +288,14 @@ impl Loop {
 
     /// Takes a checkpoint and hands it to the commit task.
     async fn checkpoint(&mut self, flush: Flush, ending: Ending) -> Result<()> {
+        let began = self.clock.monotonic();
         let snapshot = self.with_executor(Executor::snapshot).await??;
         let replies = self.drain.checkpoint(flush).await?;
         let watermark_ms = self.progress.watermark_ms;
         if let Some(checkpoints) = &self.checkpoints {
             let commit = Commit { snapshot, replies, watermark_ms, ending };
             checkpoints.ask(Request::Commit(Box::new(commit))).await;
+            checkpoints.note_pause(self.clock.monotonic().saturating_sub(began));
         }
         Ok(())
     }
@@ -358,7 +309,7 @@ impl Loop {
         match self.checkpoints.take() {
             Some(checkpoints) => match checkpoints.finish().await {
                 Err(error) => error,
-                Ok(()) => Error::bug("the commits ended before their job"),
+                Ok(_) => Error::bug("the commits ended before their job"),
             },
             None => Error::bug("a job without checkpoints failed to take one"),
         }
@@ -375,11 +326,14 @@ impl Loop {
         if self.checkpoints.is_some() {
             self.checkpoint(Flush::All, ending).await?;
         }
-        if let Some(checkpoints) = self.checkpoints.take()
-            && let Err(error) = checkpoints.finish().await
-        {
-            self.drain.check().await?;
-            return Err(error);
+        if let Some(checkpoints) = self.checkpoints.take() {
+            match checkpoints.finish().await {
+                Ok(metrics) => self.progress.checkpoints = metrics,
+                Err(error) => {
+                    self.drain.check().await?;
+                    return Err(error);
+                }
+            }
         }
         self.progress.sinks = self.drain.finish().await?;
         self.progress.elapsed = self.clock.monotonic().saturating_sub(self.started);

@@ -12,6 +12,7 @@ mod setup;
 mod state;
 
 use std::io::{self, Read};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 #[cfg(feature = "embedded-kinesis")]
@@ -42,7 +43,8 @@ pub fn run(args: &RunArgs) -> Result<(), Failure> {
     let texts: Vec<(String, String)> =
         args.files.iter().map(|file| script(file)).collect::<Result<_, _>>()?;
     let texts: Vec<(&str, &str)> = texts.iter().map(|(n, t)| (n.as_str(), t.as_str())).collect();
-    run_texts(&texts, args.format, &args.job, state_settings(args))
+    let outlook = (state_settings(args), args.metrics);
+    run_texts(&texts, args.format, &args.job, outlook)
 }
 
 /// `millstream sql STATEMENTS`.
@@ -52,7 +54,7 @@ pub fn run(args: &RunArgs) -> Result<(), Failure> {
 /// What is wrong with the statements, the connections or the data.
 pub fn sql(args: &SqlArgs) -> Result<(), Failure> {
     let text = if args.text == "-" { read(Path::new("-"))?.1 } else { args.text.clone() };
-    run_texts(&[("input", &text)], args.format, &args.job, None)
+    run_texts(&[("input", &text)], args.format, &args.job, (None, None))
 }
 
 /// `millstream explain FILE`.
@@ -87,10 +89,11 @@ fn run_texts(
     texts: &[(&str, &str)],
     format: Format,
     job: &JobArgs,
-    state: Option<StateSettings>,
+    (state, metrics): (Option<StateSettings>, Option<SocketAddr>),
 ) -> Result<(), Failure> {
     let mut session = session(Manner::Script, format, job)?;
     session.keep_state(state);
+    session.serve_metrics(metrics);
     runtime()?.block_on(async {
         let interrupts = Interrupts::listen()?;
         let work = interrupts.during(async |stop| session.run_script(texts, &stop).await);

@@ -25,6 +25,7 @@ use super::shown::{Arriving, ShownQueries};
 use super::{Manner, Session};
 use crate::failure::Failure;
 use crate::interrupt::Stop;
+use crate::metrics::MetricsServer;
 use crate::progress::{REFRESH, StatusLine, TROUBLES_EVERY, TroubleLog, set_aside, summary};
 
 /// Readers of views that may wait for the epoch to end.
@@ -51,6 +52,7 @@ impl Session {
     ) -> Result<(), Failure> {
         let planned = self.plan(sinks, queries)?;
         self.warn_of_growth(&planned)?;
+        let _served = self.serve(&planned.dataflow).await?;
         let running = stop_or(stop, self.open(&planned, queries)).await?;
         let Some(running) = running else { return Ok(()) };
         self.jobs.push(JobRecord::started(sinks.to_vec(), Vec::new()));
@@ -68,6 +70,15 @@ impl Session {
             self.console.note(&report);
         }
         Ok(())
+    }
+
+    /// Serves the metrics of the job that runs next, if they are wanted: as long as the answer lives.
+    async fn serve(&mut self, dataflow: &Dataflow) -> Result<Option<MetricsServer>, Failure> {
+        let Some(address) = self.metrics else { return Ok(None) };
+        let dataflow = Arc::new(dataflow.clone());
+        let server = MetricsServer::start(address, dataflow, self.progress.subscribe()).await?;
+        self.console.note(&format!("metrics: http://{}/metrics", server.address));
+        Ok(Some(server))
     }
 
     /// Plans the job. A lone query is planned as itself; several become sinks of one application.

@@ -25,6 +25,7 @@ mod tests;
 mod written;
 
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 
 use millstream_connectors::Context;
 use millstream_engine::definition::SYSTEM_COLUMNS;
@@ -76,6 +77,8 @@ pub struct Session {
     background: Vec<background::Background>,
     /// How far the running job is, or the last one was.
     progress: watch::Sender<Progress>,
+    /// Where the running job's metrics are served.
+    metrics: Option<SocketAddr>,
 }
 
 impl Session {
@@ -89,12 +92,18 @@ impl Session {
             jobs: Vec::new(),
             background: Vec::new(),
             progress: watch::Sender::new(Progress::default()),
+            metrics: None,
         }
     }
 
     /// Keeps the state of its jobs from now on, or no longer.
     pub fn keep_state(&mut self, state: Option<StateSettings>) {
         self.settings.state = state;
+    }
+
+    /// Serves the metrics of its jobs at this address from now on, or no longer.
+    pub fn serve_metrics(&mut self, address: Option<SocketAddr>) {
+        self.metrics = address;
     }
 
     /// What was declared so far.

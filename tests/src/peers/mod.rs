@@ -137,7 +137,12 @@ pub(crate) fn end(child: &mut Child) {
     drop(child.wait());
 }
 
-fn free_port() -> u16 {
+/// A port that nobody uses at present.
+///
+/// # Panics
+///
+/// When there is none.
+pub fn free_port() -> u16 {
     let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
     listener.local_addr().expect("it is bound").port()
 }

@@ -12,6 +12,7 @@ mod interrupt;
 mod kinesis;
 mod kinesis_sink;
 mod mapping;
+mod metrics;
 mod prompt;
 mod queries;
 mod s3;
