@@ -16,6 +16,7 @@
 //! - [`producer`]: `PutRecords` with retry of what failed
 //! - `failure`: the one table of error codes; `lineage`: parents before children; `shard`: one
 //!   shard's reader; `api`: the calls, as a seam for tests
+//! - `alignment`: shards of different speed stay near each other in time
 //! - `fan_out`: the same calls, answered by subscriptions
 //! - `sequence`, `position`: where a record is, where a reader is; `loss`: what the stream threw away
 //!   before it was read
@@ -32,6 +33,7 @@ pub mod sink;
 pub mod source;
 
 mod aggregate;
+mod alignment;
 mod api;
 mod compression;
 mod decoding;

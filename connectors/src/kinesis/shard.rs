@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use millstream_engine::{Clock, Error, Metrics, Result};
 
+use super::alignment::Alignment;
 use super::api::{KinesisApi, Page, Record, Resume, ShardInfo};
 use super::failure::{BackOff, Class, Failure};
 use super::loss::{self, Loss};
@@ -93,6 +94,8 @@ pub(crate) struct Reading {
     pub(crate) on_data_loss: OnDataLoss,
     /// Counts what is read.
     pub(crate) metrics: Metrics,
+    /// How far the shards have come.
+    pub(crate) alignment: Alignment,
 }
 
 /// Reads one shard.
@@ -181,6 +184,9 @@ impl ShardReader {
     ) -> Result<Step> {
         loop {
             if let Some(step) = self.steps.pop_front() {
+                if let Step::Records(records) = &step {
+                    self.align(records).await;
+                }
                 return Ok(step);
             }
             let before = self.trouble.clone();
@@ -190,6 +196,19 @@ impl ShardReader {
             if self.trouble != before {
                 told(self.trouble.as_deref());
             }
+        }
+    }
+
+    /// Holds `records` back until the other shards are near. A clock of Kinesis that is ahead of ours
+    /// does not make a shard wait for the future.
+    async fn align(&self, records: &[Record]) {
+        let now_ms = self.reading.clock.now_ms();
+        let times = || records.iter().map(|record| record.arrival_ms.min(now_ms));
+        if let (Some(first), Some(last)) = (times().next(), times().next_back()) {
+            let alignment = &self.reading.alignment;
+            alignment.reach(&self.shard, first);
+            alignment.wait(first).await;
+            alignment.reach(&self.shard, last);
         }
     }
 
@@ -265,6 +284,7 @@ impl ShardReader {
             Class::Exhausted => {}
             _ => metrics.failed += 1,
         });
+        self.reading.alignment.leave(&self.shard);
         if failure.class != Class::Renew && self.idle_told.take().is_some() {
             self.steps.push_back(Step::Unknown);
         }
@@ -323,6 +343,11 @@ impl ShardReader {
         self.quiet = if page.records.is_empty() && at_tip { self.quiet + 1 } else { 0 };
         let newest_ms = page.records.iter().map(|record| record.arrival_ms).max();
         self.newest_ms = self.newest_ms.max(newest_ms);
+        // Nothing is there, or nobody knows: the others need not wait.
+        let stays = |(_, answers, lag_ms)| answers >= EMPTY_ANSWERS && page.millis_behind >= lag_ms;
+        if self.quiet > 0 || (page.records.is_empty() && self.empty.is_some_and(stays)) {
+            self.reading.alignment.leave(&self.shard);
+        }
         let stuck = self.is_stuck(&page);
         self.pace(&page);
         let bytes = page.bytes();

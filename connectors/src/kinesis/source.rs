@@ -22,6 +22,7 @@ use millstream_engine::task::OwnedTask;
 use millstream_engine::{Error, Metrics, Result, Troubles};
 use tokio::sync::mpsc;
 
+use super::alignment::Alignment;
 use super::api::{AwsApi, KinesisApi, Resume, ShardInfo, list_all_shards};
 use super::client::{Place, connect};
 use super::decoding::{Decoding, RecordDecoder};
@@ -139,6 +140,7 @@ impl KinesisSource {
             limited: !connection.local,
             on_data_loss: options.on_data_loss,
             metrics: Metrics::default(),
+            alignment: Alignment::default(),
         };
         let decoding = Decoding {
             def: Arc::new(def.clone()),
@@ -245,6 +247,10 @@ impl KinesisSource {
             // The moment it begins at is settled once, also if no record comes before a restart.
             self.events.push_back(SourceEvent::Moved { partition, position });
         }
+        // One that is pushed may have nothing to say for long.
+        if !self.reading.pushed {
+            self.reading.alignment.join(&ready.id);
+        }
         self.tasks_started += 1;
         let seed = self.seed.wrapping_add(self.tasks_started);
         let begin = (standing, iterator);
@@ -309,6 +315,7 @@ impl KinesisSource {
         self.lineage.drain(shard);
         self.lineage.hear_of(children);
         self.start_ready()?;
+        self.reading.alignment.leave(shard);
         if self.lineage.has_child(shard) {
             self.finish(shard);
         } else {
@@ -363,6 +370,7 @@ impl KinesisSource {
     fn forget(&mut self, shard: &Arc<str>) {
         self.tasks.remove(shard);
         self.reading.metrics.end(shard);
+        self.reading.alignment.leave(shard);
         self.troubles.set(shard, None);
     }
 

@@ -86,6 +86,7 @@ fn shard(resume: Resume, pages: Vec<Result<Page, Failure>>) -> Shard {
         limited: true,
         on_data_loss: OnDataLoss::Fail,
         metrics: Metrics::default(),
+        alignment: Alignment::default(),
     };
     let standing = Standing { resume, read_until_ms: None };
     let reader = ShardReader::new(reading, "shard-0".into(), (standing, None), 1);

@@ -88,6 +88,7 @@ async fn open(
         limited: false,
         on_data_loss: OnDataLoss::Fail,
         metrics: Metrics::default(),
+        alignment: Alignment::default(),
     };
     let def = RelationDef {
         name: "S".into(),
