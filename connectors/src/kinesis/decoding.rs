@@ -165,7 +165,7 @@ fn address<'a>(
 mod tests {
     use std::io::Write;
 
-    use arrow::array::AsArray;
+    use arrow::array::{Array, AsArray};
     use arrow::datatypes::DataType;
     use millstream_engine::definition::{ColumnDef, Rowtime};
 
@@ -239,5 +239,27 @@ mod tests {
         let batches = decoder().decode(&[1, 2, 3].map(|n| record(n, line.clone()))).unwrap();
         let ends: Vec<_> = batches.iter().map(|b| (b.rows.num_rows(), &*b.position.0)).collect();
         assert_eq!(ends, [(80_000, "2@20"), (40_000, "3@30")]);
+    }
+
+    /// A stream that spreads records by itself has no keys: NULL, and no other harm.
+    #[test]
+    fn k31_a_record_without_a_partition_key_has_null_there() {
+        let keyless = Record { partition_key: None, ..record(1, b"{\"n\":\"x\"}".to_vec()) };
+        let batches = decoder().decode(&[keyless, record(2, b"{\"n\":\"y\"}".to_vec())]).unwrap();
+        let keys = batches[0].rows.column(1).as_string::<i32>();
+        assert_eq!((keys.is_null(0), keys.value(1)), (true, "outer"));
+        assert_eq!((batches[0].rows.num_rows(), batches[0].bad.len()), (2, 0));
+    }
+
+    /// After a split the Producer Library may put a member under another shard's aggregate: it is kept.
+    #[test]
+    fn k29_members_whose_key_belongs_to_another_shard_are_kept() {
+        let keys: Vec<String> = (0..64).map(|key| format!("key-{key}")).collect();
+        let users: Vec<(&str, &[u8])> =
+            keys.iter().map(|key| (key.as_str(), &b"{\"n\":\"x\"}"[..])).collect();
+        let batches = decoder().decode(&[record(1, sealed_records(&users))]).unwrap();
+        let found: Vec<String> = shown(&batches[0]);
+        let expected: Vec<String> = keys.iter().map(|key| format!("x {key} 1 shard-0")).collect();
+        assert_eq!(found, expected);
     }
 }

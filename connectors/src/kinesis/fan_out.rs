@@ -24,7 +24,8 @@ use aws_sdk_kinesis::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_kinesis::operation::subscribe_to_shard::SubscribeToShardOutput;
 use aws_sdk_kinesis::primitives::DateTime;
 use aws_sdk_kinesis::types::{
-    ConsumerStatus, ShardIteratorType, StartingPosition, SubscribeToShardEventStream,
+    ConsumerStatus, ShardIteratorType, StartingPosition, SubscribeToShardEvent,
+    SubscribeToShardEventStream,
 };
 use millstream_engine::Clock;
 
@@ -162,23 +163,29 @@ impl KinesisApi for FanOutApi {
                 return Err(Failure::new(Class::Renew, "SubscriptionBroken", error.to_string()));
             }
         };
-        let children: Vec<ShardInfo> = event.child_shards().iter().map(child).collect();
-        let continuation = Some(event.continuation_sequence_number).filter(|n| !n.is_empty());
-        let ended = !children.is_empty() || continuation.is_none();
-        if !ended {
+        let page = page_of(event, iterator);
+        if page.next.is_some() {
             self.keep(iterator, subscription);
         }
-        Ok(Page {
-            records: event.records.into_iter().map(record).collect(),
-            next: (!ended).then(|| iterator.to_owned()),
-            millis_behind: event.millis_behind_latest,
-            children,
-            continuation: continuation.filter(|_| !ended).map(SequenceNumber::new),
-        })
+        Ok(page)
     }
 
     async fn retention(&self) -> Result<Duration, Failure> {
         self.polling.retention().await
+    }
+}
+
+/// The event as an answer. At the end of a closed shard there are children, or nothing to go on from.
+fn page_of(event: SubscribeToShardEvent, iterator: &str) -> Page {
+    let children: Vec<ShardInfo> = event.child_shards().iter().map(child).collect();
+    let continuation = Some(event.continuation_sequence_number).filter(|n| !n.is_empty());
+    let ended = !children.is_empty() || continuation.is_none();
+    Page {
+        records: event.records.into_iter().map(record).collect(),
+        next: (!ended).then(|| iterator.to_owned()),
+        millis_behind: event.millis_behind_latest,
+        children,
+        continuation: continuation.filter(|_| !ended).map(SequenceNumber::new),
     }
 }
 
@@ -196,4 +203,57 @@ fn starting(resume: &Resume) -> Result<StartingPosition, Failure> {
     };
     let built = position.build();
     built.map_err(|error| Failure::new(Class::Invalid, "IncompletePosition", error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_sdk_kinesis::primitives::Blob;
+    use aws_sdk_kinesis::types::{ChildShard, HashKeyRange, Record};
+
+    use super::*;
+
+    fn event(numbers: &[&str], continuation: &str, children: bool) -> SubscribeToShardEvent {
+        let record = |number: &&str| {
+            let record = Record::builder().sequence_number(*number).data(Blob::new("x"));
+            record.partition_key("k").build().unwrap()
+        };
+        let range = HashKeyRange::builder().starting_hash_key("0").ending_hash_key("9").build();
+        let child = ChildShard::builder().shard_id("child").parent_shards("parent");
+        let child = child.hash_key_range(range.unwrap()).build().unwrap();
+        SubscribeToShardEvent::builder()
+            .set_records(Some(numbers.iter().map(record).collect()))
+            .continuation_sequence_number(continuation)
+            .millis_behind_latest(7)
+            .set_child_shards(children.then(|| vec![child]))
+            .build()
+            .unwrap()
+    }
+
+    /// The end of a shard is an end, with or without a number to go on from, and keeps its records.
+    #[test]
+    fn k34_a_subscription_ends_with_its_shard() {
+        let goes_on = page_of(event(&["3"], "5", false), "s 1");
+        assert_eq!(goes_on.next.as_deref(), Some("s 1"));
+        assert_eq!(goes_on.continuation, Some(SequenceNumber::new("5")));
+        for ended in [event(&["3"], "", false), event(&["3"], "", true), event(&["3"], "5", true)] {
+            let children = ended.child_shards().len();
+            let page = page_of(ended, "s 1");
+            assert_eq!((page.next, page.continuation), (None, None));
+            assert_eq!((page.records.len(), page.children.len()), (1, children));
+        }
+    }
+
+    #[test]
+    fn a_subscription_begins_where_reading_stands() {
+        let after = Resume::After(SequenceNumber::new("9"));
+        let kinds = [
+            (after, ShardIteratorType::AfterSequenceNumber),
+            (Resume::TrimHorizon, ShardIteratorType::TrimHorizon),
+            (Resume::Latest, ShardIteratorType::Latest),
+            (Resume::AtTimestamp(5), ShardIteratorType::AtTimestamp),
+        ];
+        for (resume, kind) in kinds {
+            assert_eq!(starting(&resume).unwrap().r#type(), &kind, "{resume:?}");
+        }
+    }
 }

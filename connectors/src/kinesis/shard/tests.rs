@@ -414,3 +414,42 @@ async fn calls_that_failed_are_counted_and_said() {
     assert_eq!((counted.records, counted.lag_ms), (1, Some(0)));
     assert!(shard.told.iter().flatten().any(|told| told.contains("ExpiredIterator")));
 }
+
+/// A shard that should be there and is not: never taken for one that has ended.
+#[tokio::test]
+async fn k24_a_shard_that_is_not_found_is_no_end() {
+    let pages = vec![Ok(page(&[1], 9)), failed("ResourceNotFoundException")];
+    let mut shard = shard(Resume::TrimHorizon, pages);
+    assert_eq!(shard.steps(1).await, ["1"]);
+    let error = shard.next().await.unwrap_err();
+    assert!(error.message().contains("shard-0 of stream 's' no longer exists"), "{error}");
+    assert!(error.message().contains("after sequence number 1"), "{error}");
+}
+
+/// Within five seconds of a subscription the next one is refused: it is waited for.
+#[tokio::test]
+async fn k35_a_subscription_that_is_in_use_is_waited_for() {
+    let in_use = || Err(Failure::answered("ResourceInUseException", "", Some(400)));
+    let mut shard = shard(after(4), vec![Ok(page(&[5], 0)), Ok(last(&[]))]);
+    shard.reader.reading.pushed = true;
+    shard.api.iterators.lock().unwrap().extend((0..20).map(|_| in_use()));
+    assert_eq!(shard.steps(2).await, ["5", "drained 0"]);
+    assert_eq!(shard.asked(), vec![after(4); 21]);
+    let waited = shard.api.read_at.lock().unwrap()[0];
+    assert!(waited >= Duration::from_secs(5), "{waited:?}");
+    assert!(shard.told[0].as_deref().unwrap().contains("ResourceInUse"), "{:?}", shard.told);
+}
+
+/// A reader that was held up says nothing of its shard: only what it then reads does.
+#[tokio::test]
+async fn w9_time_spent_waiting_for_a_sink_makes_no_shard_idle() {
+    let mut pages = vec![Ok(page(&[1], 0)), Ok(page(&[2], 60_000)), Ok(page(&[], 30_000))];
+    pages.extend((0..200).map(|_| Ok(page(&[], 0))));
+    let mut shard = shard(Resume::TrimHorizon, pages);
+    shard.reader.reading.idle_timeout = Duration::from_secs(30);
+    assert_eq!(shard.steps(1).await, ["1"]);
+    shard.api.clock.0.advance(Duration::from_secs(600));
+    assert_eq!(shard.steps(2).await, ["2", "Idle"]);
+    let read_at = shard.api.read_at.lock().unwrap().clone();
+    assert!(*read_at.last().unwrap() - read_at[1] >= Duration::from_secs(30), "{read_at:?}");
+}

@@ -32,8 +32,11 @@ impl KinesisApi for Script {
         list
     }
     async fn shard_iterator(&self, shard: &str, resume: &Resume) -> Result<String, Failure> {
-        assert_eq!(*resume, Resume::TrimHorizon, "{shard}");
-        Ok(format!("{shard} 0"))
+        match resume {
+            Resume::TrimHorizon => Ok(format!("{shard} 0")),
+            Resume::After(number) if number.as_str() == "1" => Ok(format!("{shard} 1")),
+            other => panic!("{shard} {other:?}"),
+        }
     }
     async fn retention(&self) -> Result<Duration, Failure> {
         Ok(Duration::from_secs(24 * 3600))
@@ -69,6 +72,17 @@ async fn open(
     closed: &[&'static str],
     mentioned: &[ShardInfo],
 ) -> Result<KinesisSource> {
+    let begin = (Start::TrimHorizon, &port::Resume::default());
+    resume(lists, closed, mentioned, begin, OnDataLoss::Fail).await
+}
+
+async fn resume(
+    lists: Vec<List>,
+    closed: &[&'static str],
+    mentioned: &[ShardInfo],
+    begin: (Start, &port::Resume),
+    on_data_loss: OnDataLoss,
+) -> Result<KinesisSource> {
     let (lists, closed) = (Mutex::new(lists.into()), closed.to_vec());
     let api = Arc::new(Script { lists, closed, mentioned: mentioned.to_vec() });
     let clock = Arc::new(SystemClock::new());
@@ -86,7 +100,7 @@ async fn open(
         caught_up_at_ms,
         idle_timeout: Duration::ZERO,
         limited: false,
-        on_data_loss: OnDataLoss::Fail,
+        on_data_loss,
         metrics: Metrics::default(),
         alignment: Alignment::default(),
     };
@@ -99,7 +113,7 @@ async fn open(
     let (def, projection) = (Arc::new(def), [0].into());
     let format = Format::Json;
     let decoding = Decoding { def, projection, format, payload_bytes_max: 1_000 };
-    KinesisSource::begin(reading, decoding, (Start::TrimHorizon, &port::Resume::default()), 1).await
+    KinesisSource::begin(reading, decoding, begin, 1).await
 }
 
 /// What the engine is told: `+` discovered, the id alone for its rows, `-` finished.
@@ -160,4 +174,62 @@ async fn a_stream_deleted_while_it_is_read_is_an_error() {
     };
     assert_eq!(error.kind(), ErrorKind::Settings);
     assert!(error.message().contains("stream 's' does not exist"), "{error}");
+}
+
+/// Where an earlier run stood: a shard, its position, whether it was read to its end.
+fn stood(shards: &[(&str, Option<&str>, bool)]) -> port::Resume {
+    let progress = |(id, position, finished): &(&str, Option<&str>, bool)| {
+        let position = position.map(|text| Position(text.to_owned()));
+        let (finished, parents) = (*finished, Vec::new());
+        (PartitionId::from(*id), port::PartitionProgress { position, finished, parents })
+    };
+    port::Resume { partitions: shards.iter().map(progress).collect() }
+}
+
+/// A stream whose shard `a` was split into `b`, and that one into `c`.
+fn generations() -> Vec<List> {
+    let shards = vec![shard("a", &[], true), shard("b", &["a"], true), shard("c", &["b"], false)];
+    vec![Ok((shards, None))]
+}
+
+#[tokio::test]
+async fn k4_a_shard_that_vanished_unread_ends_the_run_or_is_said() {
+    let stood = stood(&[("z", Some("7@1"), false)]);
+    let lists = || vec![Ok((vec![shard("y", &["z"], false)], None))];
+    let begin = (Start::TrimHorizon, &stood);
+    let error = resume(lists(), &[], &[], begin, OnDataLoss::Fail).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Data);
+    assert!(error.message().contains("shard z of stream 's' is gone"), "{error}");
+    assert!(error.message().contains("after 7"), "{error}");
+    let mut source = resume(lists(), &[], &[], begin, OnDataLoss::Continue).await.unwrap();
+    let Some(SourceEvent::Rows(batch)) = source.next().await.unwrap() else { panic!("rows") };
+    assert_eq!((batch.bad.len(), batch.bad[0].reason.name()), (1, "LOST"));
+    assert_eq!(told(source).await, ["-z", "+y", "y", "~y"]);
+}
+
+#[tokio::test]
+async fn k5_a_run_that_died_behind_a_shards_end_goes_on_with_its_children() {
+    let stood = stood(&[("a", Some("1@1"), true)]);
+    let begin = (Start::TrimHorizon, &stood);
+    let source = resume(generations(), &["a", "b"], &[], begin, OnDataLoss::Fail).await.unwrap();
+    assert_eq!(told(source).await, ["+b", "b", "+c", "-b", "c", "~c"]);
+}
+
+#[tokio::test]
+async fn k6_children_made_meanwhile_are_read_from_their_beginning() {
+    let stood = stood(&[("a", Some("1@1"), false)]);
+    let begin = (Start::Latest, &stood);
+    let source = resume(generations(), &["a", "b"], &[], begin, OnDataLoss::Fail).await.unwrap();
+    // The record of `a` was read before; those of its descendants were not.
+    assert_eq!(told(source).await, ["+a", "+b", "-a", "b", "+c", "-b", "c", "~c"]);
+}
+
+#[tokio::test]
+async fn k42_a_start_in_the_future_is_refused_and_says_what_to_do() {
+    let future = Start::AtTimestamp(SystemClock::new().now_ms() + 3_600_000);
+    let begin = (future, &port::Resume::default());
+    let error = resume(generations(), &[], &[], begin, OnDataLoss::Fail).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Settings);
+    assert!(error.message().contains("lies in the future"), "{error}");
+    assert!(error.hint().unwrap().contains("latest"));
 }
