@@ -43,8 +43,10 @@ pub struct FileSource {
     plan: ReadPlan,
     location: Location,
     clock: Arc<dyn Clock>,
-    /// Whether more may come when all is read.
+    /// Whether more may come when all is read, now or in a later run.
     follows: bool,
+    /// Whether the run ends when all is read, whatever may come.
+    until_caught_up: bool,
     events: VecDeque<SourceEvent>,
     /// Files to read on, in order.
     due: VecDeque<Arc<str>>,
@@ -104,9 +106,10 @@ impl FileSource {
         resume: &Resume,
         context: &Context,
     ) -> Result<Self> {
-        let follows = plan.options.reading == Reading::Follow && context.until != Until::CaughtUp;
+        let follows = plan.options.reading == Reading::Follow;
+        let until_caught_up = context.until == Until::CaughtUp;
         let files = location.list().await?;
-        if files.is_empty() && !follows && resume.is_empty() {
+        if files.is_empty() && (!follows || until_caught_up) && resume.is_empty() {
             return Err(no_files(&plan.options.path));
         }
         let ordered = plan.options.reading == Reading::Ordered;
@@ -115,6 +118,7 @@ impl FileSource {
             location,
             clock: Arc::clone(&context.clock),
             follows,
+            until_caught_up,
             events: VecDeque::new(),
             due: VecDeque::new(),
             files: HashMap::new(),
@@ -246,7 +250,7 @@ impl Source for FileSource {
                 }
                 continue;
             }
-            if !self.follows {
+            if !self.follows || self.until_caught_up {
                 let whole = self.whole.take();
                 return Ok(whole.map(|partition| SourceEvent::Finished { partition }));
             }

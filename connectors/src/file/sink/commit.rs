@@ -16,6 +16,7 @@ use std::time::Duration;
 use arrow::array::{ArrayRef, AsArray, RecordBatch, UInt64Array};
 use arrow::datatypes::{DataType, Field, Schema, UInt64Type};
 use async_trait::async_trait;
+use millstream_engine::checkpoint::fail_point::FailPoint;
 use millstream_engine::port::{DurableSink, Flush, OutputFile, SinkState};
 use millstream_engine::{Error, Result};
 
@@ -63,6 +64,7 @@ impl DurableSink for FileSink {
         for (_, file) in due {
             let (rows, bytes) = (file.rows, file.bytes.len() as u64);
             self.place.publish(file).await?;
+            FailPoint::FilePublished.reach();
             self.report.rows += rows;
             self.report.files += 1;
             self.report.bytes += bytes;

@@ -187,7 +187,8 @@ async fn a_followed_file_gives_its_lines_when_they_are_whole() {
     caught_up.until = Until::CaughtUp;
     let mut source = FileSource::open(&def, &[0, 1], &Resume::default(), &caught_up).await.unwrap();
     let last = all_events(&mut source).await.pop().unwrap();
-    assert_eq!(last, "finished ./b.csv");
+    // It may grow until a later run.
+    assert_eq!(last, "idle ./b.csv");
 }
 
 #[tokio::test]

@@ -11,6 +11,7 @@ use millstream_engine::ManualClock;
 use millstream_engine::port::{PartitionId, PartitionProgress, Resume, Source, SourceEvent};
 
 use super::{context, relation};
+use crate::Until;
 use crate::file::source::FileSource;
 
 /// Rows per file: several batches.
@@ -116,4 +117,24 @@ async fn a_file_that_grew_is_read_on_and_one_that_shrank_is_refused() {
     let begun = Resume { partitions: [(PartitionId::from("a.csv"), unfinished)].into() };
     let mut source = open(folder.path(), &options, &begun).await;
     assert_eq!(read(&mut source, 1, &mut Resume::default()).await, [7]);
+}
+
+/// A run that ends when it has caught up is not the last one: what is appended later is read later.
+#[tokio::test]
+async fn a_followed_file_that_was_caught_up_with_is_read_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.csv");
+    let clock = ManualClock::new(0);
+    let mut context = context(folder.path(), &clock);
+    context.until = Until::CaughtUp;
+    let def = relation(&[("path", "a.csv"), ("follow", "true")]);
+    let mut resume = Resume::default();
+    // The second time the last line is not whole.
+    for (text, expected) in
+        [("n,a\n1,x\n", &[1][..]), ("n,a\n1,x\n2,y\n3", &[2]), ("n,a\n1,x\n2,y\n3,z\n", &[3])]
+    {
+        fs::write(&path, text).unwrap();
+        let mut source = FileSource::open(&def, &[0, 1, 2], &resume, &context).await.unwrap();
+        assert_eq!(read(&mut source, usize::MAX, &mut resume).await, expected);
+    }
 }
