@@ -27,6 +27,9 @@ use crate::options::{ConnectorSpec, OptionError, RelationKind};
 pub const CONNECTORS: &[ConnectorSpec] =
     &[file::options::SPEC, kinesis::options::SPEC, generator::options::SPEC];
 
+#[cfg(test)]
+mod fuzz;
+
 /// What a connector is given from outside: nothing else is read from the process.
 #[derive(Debug, Clone)]
 pub struct Context {

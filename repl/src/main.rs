@@ -8,10 +8,12 @@ use millstream::Failure;
 use millstream::cli::{Command, CommandLine};
 use millstream::failure::STATUS_OK;
 use millstream::{bench, commands, terminal};
+use millstream_engine::checkpoint::fail_point::FailPoint;
 
 fn main() -> ExitCode {
     // Usage errors end the process here, with status 2.
     let line = CommandLine::parse();
+    arm();
     match dispatch(line) {
         Ok(()) => ExitCode::from(STATUS_OK),
         Err(failure) => {
@@ -21,6 +23,19 @@ fn main() -> ExitCode {
             }
             ExitCode::from(failure.status())
         }
+    }
+}
+
+/// A test says where the program it starts is to die: `MILLSTREAM_DIE_AT=POINT:ARRIVAL`.
+fn arm() {
+    let wanted =
+        if cfg!(debug_assertions) { std::env::var("MILLSTREAM_DIE_AT").ok() } else { None };
+    let Some((name, arrival)) = wanted.as_deref().and_then(|wanted| wanted.split_once(':')) else {
+        return;
+    };
+    let point = FailPoint::ALL.into_iter().find(|point| point.name() == name);
+    if let (Some(point), Ok(arrival)) = (point, arrival.parse()) {
+        point.arm(arrival);
     }
 }
 

@@ -171,7 +171,7 @@ pub(crate) mod tests {
     }
 
     /// `message` between magic and digest.
-    fn sealed(message: &[u8]) -> Vec<u8> {
+    pub(crate) fn sealed(message: &[u8]) -> Vec<u8> {
         [&MAGIC[..], message, Md5::digest(message).as_slice()].concat()
     }
 

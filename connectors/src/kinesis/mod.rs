@@ -16,7 +16,7 @@
 //! - [`producer`]: `PutRecords` with retry of what failed
 //! - `failure`: the one table of error codes; `lineage`: parents before children; `shard`: one
 //!   shard's reader; `api`: the calls, as a seam for tests
-//! - `alignment`: shards of different speed stay near each other in time
+//! - `alignment`: shards of different speed stay near each other in time; `room`: and within memory
 //! - `fan_out`: the same calls, answered by subscriptions
 //! - `sequence`, `position`: where a record is, where a reader is; `loss`: what the stream threw away
 //!   before it was read
@@ -42,7 +42,31 @@ mod fan_out;
 mod lineage;
 mod loss;
 mod position;
+mod room;
 mod sequence;
 mod shard;
 
 pub use api::StreamRef;
+
+/// What the fuzz targets ([`crate::fuzz`]) read with.
+#[cfg(test)]
+pub(crate) mod fuzzed {
+    use millstream_engine::port::Position;
+
+    pub(crate) use super::aggregate::tests::{sealed as seal, sealed_records as aggregate};
+
+    pub(crate) fn read_aggregate(bytes: &[u8]) {
+        super::aggregate::contents(bytes);
+    }
+
+    /// How many bytes come out, if it can be read.
+    pub(crate) fn decompress(bytes: &[u8], bytes_max: u64) -> Option<usize> {
+        super::compression::decompress(bytes, bytes_max).ok().map(|read| read.len())
+    }
+
+    pub(crate) fn read_position(text: &str) {
+        if let Ok(standing) = super::position::Standing::read(&Position(text.to_owned())) {
+            assert!(standing.position().is_some());
+        }
+    }
+}

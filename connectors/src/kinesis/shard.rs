@@ -18,6 +18,7 @@ use super::failure::{BackOff, Class, Failure};
 use super::loss::{self, Loss};
 use super::options::OnDataLoss;
 use super::position::Standing;
+use super::room::{Room, Taken};
 
 /// The least time between two reads of a shard: Kinesis allows five a second to all its readers
 /// together, and this leaves one to another.
@@ -96,6 +97,8 @@ pub(crate) struct Reading {
     pub(crate) metrics: Metrics,
     /// How far the shards have come.
     pub(crate) alignment: Alignment,
+    /// The memory that their pages share.
+    pub(crate) room: Room,
 }
 
 /// Reads one shard.
@@ -107,6 +110,8 @@ pub(crate) struct ShardReader {
     /// What arrived before this has been read, if that is known.
     read_until_ms: Option<i64>,
     iterator: Option<String>,
+    /// The iterator that gave the last page.
+    read_at: Option<String>,
     /// Records at the front that arrived before this are not wanted.
     skip_before_ms: Option<i64>,
     back_off: BackOff,
@@ -128,6 +133,10 @@ pub(crate) struct ShardReader {
     refusals: u32,
     trouble: Option<String>,
     steps: VecDeque<Step>,
+    /// The room of the last page, until its rows are handed on.
+    taken: Option<Taken>,
+    /// The bytes of the last page.
+    last_bytes: Option<u64>,
 }
 
 /// Why there is no iterator.
@@ -153,6 +162,7 @@ impl ShardReader {
             resume: standing.resume,
             read_until_ms: standing.read_until_ms,
             iterator,
+            read_at: None,
             skip_before_ms: None,
             back_off: BackOff::new(seed),
             quiet: 0,
@@ -163,6 +173,8 @@ impl ShardReader {
             refusals: 0,
             trouble: None,
             steps: VecDeque::new(),
+            taken: None,
+            last_bytes: None,
         }
     }
 
@@ -184,13 +196,12 @@ impl ShardReader {
     ) -> Result<Step> {
         loop {
             if let Some(step) = self.steps.pop_front() {
-                if let Step::Records(records) = &step {
-                    self.align(records).await;
-                }
                 return Ok(step);
             }
             let before = self.trouble.clone();
-            if let Some(page) = self.read().await? {
+            if let Some(page) = self.read().await?
+                && let Some(page) = self.align(page).await
+            {
                 self.take(page);
             }
             if self.trouble != before {
@@ -199,21 +210,32 @@ impl ShardReader {
         }
     }
 
-    /// Holds `records` back until the other shards are near. A clock of Kinesis that is ahead of ours
-    /// does not make a shard wait for the future.
-    async fn align(&self, records: &[Record]) {
+    /// Holds `page` back until the other shards are near; none if it is to be read again, since there was
+    /// no room to hold it. A clock of Kinesis that is ahead of ours does not make a shard wait for the
+    /// future.
+    async fn align(&mut self, page: Page) -> Option<Page> {
         let now_ms = self.reading.clock.now_ms();
-        let times = || records.iter().map(|record| record.arrival_ms.min(now_ms));
-        if let (Some(first), Some(last)) = (times().next(), times().next_back()) {
-            let alignment = &self.reading.alignment;
-            alignment.reach(&self.shard, first);
+        let times = || page.records.iter().map(|record| record.arrival_ms.min(now_ms));
+        let (Some(first), Some(last)) = (times().next(), times().next_back()) else {
+            return Some(page);
+        };
+        let Reading { alignment, room, .. } = &self.reading;
+        alignment.reach(&self.shard, first);
+        if alignment.is_near(first) || self.taken.is_none() || !room.is_short() {
             alignment.wait(first).await;
             alignment.reach(&self.shard, last);
+            return Some(page);
         }
+        drop(page);
+        self.taken = None;
+        self.iterator.clone_from(&self.read_at);
+        alignment.wait(first).await;
+        None
     }
 
     /// One read, when it may be made. `None` if it failed but may succeed later.
     async fn read(&mut self) -> Result<Option<Page>> {
+        self.taken = None;
         let now = self.reading.clock.monotonic();
         self.reading.clock.sleep(self.next_read.saturating_sub(now)).await;
         self.next_read = self.reading.clock.monotonic() + self.interval_min();
@@ -226,9 +248,19 @@ impl ShardReader {
                 Err(Refused::Loss(error)) => return Err(error),
             },
         };
+        // What is pushed comes when it comes.
+        if !self.reading.pushed {
+            let Reading { room, alignment, .. } = &self.reading;
+            self.taken = Some(room.take(alignment, &self.shard, self.last_bytes).await);
+        }
         match self.reading.api.get_records(&iterator).await {
             Ok(page) => {
+                self.last_bytes = Some(page.bytes());
+                if let Some(taken) = &mut self.taken {
+                    taken.resize(page.bytes());
+                }
                 self.iterator.clone_from(&page.next);
+                self.read_at = Some(iterator);
                 self.succeeded = true;
                 self.refusals = 0;
                 self.trouble = None;
@@ -236,6 +268,7 @@ impl ShardReader {
                 Ok(Some(page))
             }
             Err(failure) => {
+                self.taken = None;
                 self.iterator = Some(iterator);
                 self.recover(failure, true).await
             }

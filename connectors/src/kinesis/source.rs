@@ -32,6 +32,7 @@ use super::lineage::{Lineage, Ready};
 use super::loss::{self, Reconciled};
 use super::options::{Consumer, KinesisOptions, OnDataLoss, Start};
 use super::position::Standing;
+use super::room::Room;
 use super::shard::{Reading, ShardReader, Step};
 use crate::{Context, Until};
 
@@ -141,6 +142,7 @@ impl KinesisSource {
             on_data_loss: options.on_data_loss,
             metrics: Metrics::default(),
             alignment: Alignment::default(),
+            room: Room::default(),
         };
         let decoding = Decoding {
             def: Arc::new(def.clone()),

@@ -15,6 +15,7 @@
 
 use std::sync::Arc;
 
+use super::fail_point::FailPoint;
 use super::format::{Part, encode};
 use super::manifest::{Base, Manifest, PartKind};
 use super::protocol::{BASES, COMMITS, MARKERS, Owner, commit_number};
@@ -113,7 +114,10 @@ async fn write_base(
     let (base, bytes) =
         work.await.map_err(|error| Error::bug(format!("folding ended early: {error}")))??;
     let name = format!("{BASES}/{:020}-{}", base.number, base.nonce);
-    match store.create(&name, bytes).await {
+    FailPoint::BaseEncoded.reach();
+    let created = store.create(&name, bytes).await;
+    FailPoint::BaseCreated.reach();
+    match created {
         // A name is made of a commit's nonce: what is there under it is the same.
         Created::Yes | Created::Exists => Ok(Base { name, through: base.number }),
         Created::Unknown(error) => Err(error),
@@ -125,8 +129,10 @@ async fn remove_older(store: &dyn StateStore, head: &Manifest) -> Result<()> {
     for stored in store.list(COMMITS).await? {
         if commit_number(&stored.name).is_some_and(|number| number < head.tail_from) {
             store.remove(&stored.name).await?;
+            FailPoint::CommitRemoved.reach();
         }
     }
+    FailPoint::CommitsRemoved.reach();
     let oldest_base = head.base.as_ref().map_or("", |base| base.name.as_str());
     for stored in store.list(BASES).await? {
         if stored.name.as_str() < oldest_base {

@@ -159,10 +159,11 @@ impl StateFile {
         let manifest: Manifest = serde_json::from_slice(&file[HEAD_BYTES..end])
             .map_err(|error| damaged(&format!("its manifest: {error}")))?;
         let streams = file.slice(end..body);
-        let fits = |part: &PartRecord| {
-            part.offset.checked_add(part.length).is_some_and(|end| end <= streams.len() as u64)
+        // One behind the other, without a gap: what begins elsewhere is no part.
+        let follows = |end: Option<u64>, part: &PartRecord| {
+            end.filter(|end| *end == part.offset)?.checked_add(part.length)
         };
-        if !manifest.parts.iter().all(fits) {
+        if manifest.parts.iter().fold(Some(0), follows) != Some(streams.len() as u64) {
             return Err(damaged("its parts do not fit in it"));
         }
         let is_node = |part: &PartRecord| part.node < manifest.nodes.len();

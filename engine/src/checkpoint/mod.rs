@@ -17,8 +17,11 @@
 //! three are of the same epoch.
 
 pub(crate) mod compaction;
+pub mod fail_point;
 pub mod fingerprint;
 pub mod format;
+#[cfg(test)]
+mod fuzz;
 pub mod manifest;
 pub mod protocol;
 pub mod recovery;

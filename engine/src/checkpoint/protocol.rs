@@ -18,6 +18,7 @@
 //! - **A newcomer fences** by creating the next number with a higher generation. The old owner's next
 //!   creation meets it and fails; what it published until then, the newcomer publishes again, which
 //!   changes nothing.
+//! - **Every step has a fail point** ([`FailPoint`]): a test dies at each of them.
 //! - **Publishing follows the commit**, never the other way round: a visible file is one that a commit
 //!   lists, and after a crash the commit that lists it is found, and the file put again.
 
@@ -26,6 +27,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::fail_point::FailPoint;
 use super::format::{Part, StateFile, encode};
 use super::manifest::Manifest;
 use super::store::{Created, StateStore};
@@ -110,6 +112,7 @@ impl Owner {
         };
         for _ in 0..CLAIMS_MAX {
             let newest = newest(&*owner.store).await?;
+            FailPoint::ClaimRead.reach();
             let before = newest.as_ref().map(|file| &file.manifest);
             let number = before.map_or(1, |before| before.number + 1);
             let mut next = prepare(before, number)?;
@@ -119,7 +122,10 @@ impl Owner {
                 next.instance = owner.nonce();
             }
             match owner.commit(next, Vec::new()).await {
-                Ok(_) => return Ok(owner),
+                Ok(_) => {
+                    FailPoint::Claimed.reach();
+                    return Ok(owner);
+                }
                 Err(error) if error.kind() == ErrorKind::Superseded => {}
                 Err(error) => return Err(error),
             }
@@ -177,6 +183,7 @@ impl Owner {
                 encoded.map_err(|error| Error::bug(format!("encoding ended early: {error}")))??
             }
         };
+        FailPoint::CommitEncoded.reach();
         let settled = self.settle(&next, &bytes).await;
         #[cfg(test)]
         if self.planted == Some(super::simulation::Bug::TakesLostForFailed) && settled.is_err() {
@@ -188,7 +195,9 @@ impl Owner {
         if self.planted == Some(super::simulation::Bug::LooksNotAhead) {
             return Ok(bytes.len() as u64);
         }
+        FailPoint::CommitSettled.reach();
         self.look_ahead().await?;
+        FailPoint::CommitOwned.reach();
         Ok(bytes.len() as u64)
     }
 
@@ -219,6 +228,7 @@ impl Owner {
         });
         let name = format!("{MARKERS}/{:020}.json", head.number);
         drop(self.store.create(&name, Bytes::from(marker.to_string())).await);
+        FailPoint::Marked.reach();
     }
 
     /// Creates the commit, and finds out whether it was created.
@@ -227,7 +237,9 @@ impl Owner {
         let began = self.clock.monotonic();
         let mut pause = RETRY_PAUSE;
         loop {
-            let lost = match self.store.create(&name, bytes.clone()).await {
+            let created = self.store.create(&name, bytes.clone()).await;
+            FailPoint::CommitCreated.reach();
+            let lost = match created {
                 Created::Yes => return Ok(()),
                 Created::Exists => None,
                 Created::Unknown(error) => Some(error),

@@ -251,6 +251,9 @@ async fn whoever_fights_there_is_one_history() {
         let wrong = run(seed, None).await;
         assert_eq!(wrong, None, "seed {seed}");
     }
+    println!(
+        "evidence P5 simulation: {SEEDS} fights of 3 processes, 0 commits believed in twice, 0 missed"
+    );
 }
 
 #[tokio::test]

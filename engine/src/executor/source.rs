@@ -422,6 +422,34 @@ mod tests {
         assert_eq!(take(&mut s, rows("c", &[90, 120, 110])), (vec![100, 120, 120], 0));
     }
 
+    /// A merged shard goes on from the slower one of its parents.
+    #[test]
+    fn w6_a_merged_shard_is_not_ahead_of_its_slower_parent() {
+        let mut s = source(TimeOrder::Bounded(0));
+        take(&mut s, rows("a", &[100]));
+        take(&mut s, rows("b", &[40]));
+        let parents = vec!["a".into(), "b".into()];
+        take(&mut s, SourceEvent::Discovered { partition: "c".into(), parents });
+        for parent in ["a", "b"] {
+            take(&mut s, SourceEvent::Finished { partition: parent.into() });
+        }
+        assert_eq!(s.advance(0), Watermark::At(40));
+        assert_eq!(take(&mut s, rows("c", &[41, 120, 60])), (vec![41, 120], 1));
+    }
+
+    /// Hours without a row from anywhere: the watermark stands, and goes on with the next row.
+    #[test]
+    fn w5_when_all_are_idle_the_watermark_stands() {
+        let mut s = source(TimeOrder::Bounded(10));
+        for partition in ["a", "b"] {
+            take(&mut s, rows(partition, &[100]));
+            take(&mut s, SourceEvent::Idle { partition: partition.into() });
+        }
+        assert_eq!(s.advance(86_400_000), Watermark::At(90));
+        assert_eq!(take(&mut s, rows("a", &[95, 200])), (vec![95, 200], 0));
+        assert_eq!(s.advance(86_400_000), Watermark::At(190));
+    }
+
     #[test]
     fn idle_arrival_times_follow_the_clock_and_rows_never_undercut_it() {
         let mut s = source(TimeOrder::Arrival);

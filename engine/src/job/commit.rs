@@ -17,6 +17,7 @@ use tokio::sync::mpsc;
 use super::drain::{Changes, Drain, Publisher, SinkReply};
 use super::progress::CheckpointMetrics;
 use crate::checkpoint::compaction::Compaction;
+use crate::checkpoint::fail_point::FailPoint;
 use crate::checkpoint::format::Part;
 use crate::checkpoint::manifest::{Manifest, PartKind, SinkRecord};
 use crate::checkpoint::protocol::Owner;
@@ -191,7 +192,9 @@ async fn run(
                 let unpublished = next.sinks.iter().any(|sink| !sink.files.is_empty());
                 let bytes = owner.commit(next, parts).await?;
                 state.unpublished.store(unpublished, Ordering::Release);
-                if publisher.publish().await {
+                let published = publisher.publish().await;
+                FailPoint::Published.reach();
+                if published {
                     owner.mark_published().await;
                 }
                 let took = owner.clock().monotonic().saturating_sub(began);

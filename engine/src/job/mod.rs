@@ -33,6 +33,7 @@ pub use self::memory::MemoryBudget;
 pub use self::progress::{CheckpointMetrics, Progress};
 use self::whole::WholeSinks;
 pub use self::whole::{Read, Shown};
+use crate::checkpoint::fail_point::FailPoint;
 use crate::checkpoint::protocol::Owner;
 use crate::checkpoint::recovery::Recovered;
 use crate::clock::Clock;
@@ -110,6 +111,7 @@ impl Job {
         let (checkpoints, pausing) = match self.durability.take() {
             Some(mut durability) => {
                 executor.restore(std::mem::take(&mut durability.recovered.snapshots))?;
+                FailPoint::Recovered.reach();
                 resume_sinks(&mut self.sinks, &mut durability).await?;
                 (Some((durability.owner, durability.interval)), durability.pausing)
             }
@@ -290,6 +292,7 @@ impl Loop {
     async fn checkpoint(&mut self, flush: Flush, ending: Ending) -> Result<()> {
         let began = self.clock.monotonic();
         let snapshot = self.with_executor(Executor::snapshot).await??;
+        FailPoint::SnapshotTaken.reach();
         let replies = self.drain.checkpoint(flush).await?;
         let watermark_ms = self.progress.watermark_ms;
         if let Some(checkpoints) = &self.checkpoints {

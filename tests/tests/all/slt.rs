@@ -68,6 +68,7 @@ scripts! {
     first_rows: "window/first_rows.slt",
     first_rows_per_window: "window/first_rows_per_window.slt",
     out_of_order_rows: "window/out_of_order.slt",
+    repeated_by_producer: "window/repeated_by_producer.slt",
     sliding_windows: "window/sliding.slt",
     window_functions: "window/over.slt",
     window_functions_in_time: "window/over_in_time.slt",

@@ -87,6 +87,7 @@ fn shard(resume: Resume, pages: Vec<Result<Page, Failure>>) -> Shard {
         on_data_loss: OnDataLoss::Fail,
         metrics: Metrics::default(),
         alignment: Alignment::default(),
+        room: Room::default(),
     };
     let standing = Standing { resume, read_until_ms: None };
     let reader = ShardReader::new(reading, "shard-0".into(), (standing, None), 1);
@@ -452,4 +453,15 @@ async fn w9_time_spent_waiting_for_a_sink_makes_no_shard_idle() {
     assert_eq!(shard.steps(2).await, ["2", "Idle"]);
     let read_at = shard.api.read_at.lock().unwrap().clone();
     assert!(*read_at.last().unwrap() - read_at[1] >= Duration::from_secs(30), "{read_at:?}");
+}
+
+/// A record of tomorrow, by the clock of Kinesis, does not make its shard wait until then.
+#[tokio::test]
+async fn k41_a_time_to_come_holds_up_nobody() {
+    let tomorrow = u64::try_from(RUN_BEGAN_MS + 86_400_000).unwrap();
+    let pages = vec![Ok(page(&[tomorrow], 0)), Ok(page(&[tomorrow + 1], 0)), Ok(last(&[]))];
+    let mut shard = shard(Resume::TrimHorizon, pages);
+    shard.reader.reading.alignment.reach(&"other".into(), RUN_BEGAN_MS - 1_000);
+    let both = [tomorrow.to_string(), (tomorrow + 1).to_string(), "drained 0".to_owned()];
+    assert_eq!(shard.steps(3).await, both);
 }

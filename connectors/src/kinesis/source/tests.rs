@@ -35,6 +35,7 @@ impl KinesisApi for Script {
         match resume {
             Resume::TrimHorizon => Ok(format!("{shard} 0")),
             Resume::After(number) if number.as_str() == "1" => Ok(format!("{shard} 1")),
+            Resume::Latest if shard == "tip" => Ok(format!("{shard} 1")),
             other => panic!("{shard} {other:?}"),
         }
     }
@@ -103,6 +104,7 @@ async fn resume(
         on_data_loss,
         metrics: Metrics::default(),
         alignment: Alignment::default(),
+        room: Room::default(),
     };
     let def = RelationDef {
         name: "S".into(),
@@ -222,6 +224,21 @@ async fn k6_children_made_meanwhile_are_read_from_their_beginning() {
     let source = resume(generations(), &["a", "b"], &[], begin, OnDataLoss::Fail).await.unwrap();
     // The record of `a` was read before; those of its descendants were not.
     assert_eq!(told(source).await, ["+a", "+b", "-a", "b", "+c", "-b", "c", "~c"]);
+}
+
+/// What "the tip" means is said before the first record, so that a restart finds it again.
+#[tokio::test]
+async fn k7_a_start_at_the_tip_is_settled_before_the_first_record() {
+    let lists = vec![Ok((vec![shard("tip", &[], false)], None))];
+    let begin = (Start::Latest, &port::Resume::default());
+    let began_ms = SystemClock::new().now_ms();
+    let mut source = resume(lists, &[], &[], begin, OnDataLoss::Fail).await.unwrap();
+    assert!(matches!(source.next().await.unwrap(), Some(SourceEvent::Discovered { .. })));
+    let Some(SourceEvent::Moved { position, .. }) = source.next().await.unwrap() else {
+        panic!("it does not say where it begins")
+    };
+    let Resume::AtTimestamp(ms) = Standing::read(&position).unwrap().resume else { panic!("when") };
+    assert!((began_ms - 60_000..=began_ms).contains(&ms), "{ms}");
 }
 
 #[tokio::test]

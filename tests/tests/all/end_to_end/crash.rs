@@ -1,7 +1,7 @@
 //! Killed at any moment, started again, sometimes twice at once, sometimes with other lanes: in the end
 //! the output is what it would have been, and nobody ever saw anything else.
 //!
-//! Fifteen kills in a normal run; `MILLSTREAM_KILLS=1000` for as many as one likes.
+//! Forty kills in a normal run; `MILLSTREAM_KILLS=1000` for as many as one likes.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -21,7 +21,7 @@ use super::files::files_below;
 const EVENTS: usize = 60_000;
 
 /// Kills of a normal run.
-const KILLS: usize = 15;
+const KILLS: usize = 40;
 
 const APPLICATION: &str = "
 CREATE STREAM jobs (n INTEGER, company VARCHAR(16), happened TIMESTAMP,
@@ -97,7 +97,7 @@ fn write_input(folder: &Path) -> Expected {
 }
 
 /// The files that readers see.
-fn visible(folder: &Path) -> Vec<PathBuf> {
+pub(super) fn visible(folder: &Path) -> Vec<PathBuf> {
     let hidden =
         |file: &PathBuf| file.file_name().is_some_and(|n| n.to_string_lossy().starts_with('.'));
     let files = files_below(folder).into_iter().filter(|file| !hidden(file));
@@ -105,13 +105,13 @@ fn visible(folder: &Path) -> Vec<PathBuf> {
 }
 
 /// Looks at the output all the time: a file that is there is whole, and stays as it is.
-struct Reader {
+pub(super) struct Reader {
     stop: Arc<AtomicBool>,
     thread: std::thread::JoinHandle<usize>,
 }
 
 impl Reader {
-    fn start(folder: PathBuf) -> Self {
+    pub(super) fn start(folder: PathBuf) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
         let thread = std::thread::spawn(move || {
@@ -139,7 +139,7 @@ impl Reader {
     }
 
     /// How many files it saw.
-    fn stop(self) -> usize {
+    pub(super) fn stop(self) -> usize {
         self.stop.store(true, Ordering::Relaxed);
         self.thread.join().expect("the reader found nothing wrong")
     }
@@ -159,7 +159,7 @@ fn start(program: &Program, dice: &mut StdRng) -> Running {
     ])
 }
 
-fn rows(folder: &Path, format: &str, columns: &str) -> Vec<String> {
+pub(super) fn rows(folder: &Path, format: &str, columns: &str) -> Vec<String> {
     python::rows("read_files.py", &["duckdb", format, folder.to_str().unwrap(), columns], &[])
 }
 
@@ -169,14 +169,18 @@ fn whatever_is_killed_the_output_is_what_it_would_have_been() {
     let kills: usize = kills.unwrap_or(KILLS);
     let mut dice = StdRng::seed_from_u64(kills as u64);
     let mut done = 0;
+    let mut files = 0;
     while done < kills {
-        done += one_life(&mut dice, kills - done);
+        let life = one_life(&mut dice, kills - done);
+        (done, files) = (done + life.0, files + life.1);
     }
+    println!("evidence P1 files to files: {done} kills, 0 rows lost, 0 twice");
+    println!("evidence P6 files to files: {files} files seen as they came, 0 not whole, 0 changed");
 }
 
 /// Runs the application over new input to its end, with up to `kills_max` kills on the way. Returns how
-/// many there were.
-fn one_life(dice: &mut StdRng, kills_max: usize) -> usize {
+/// many there were, and how many files came.
+fn one_life(dice: &mut StdRng, kills_max: usize) -> (usize, usize) {
     let folder = tempfile::tempdir().unwrap();
     let expected = write_input(folder.path());
     fs::write(folder.path().join("app.sql"), APPLICATION).unwrap();
@@ -187,7 +191,7 @@ fn one_life(dice: &mut StdRng, kills_max: usize) -> usize {
     while kills < kills_max {
         let mut first = start(&program, dice);
         let second = (dice.random_range(0..4) == 0).then(|| start(&program, dice));
-        std::thread::sleep(Duration::from_millis(dice.random_range(50..1500)));
+        std::thread::sleep(Duration::from_millis(dice.random_range(50..800)));
         let ended = first.has_ended();
         if !ended {
             first.signal("KILL");
@@ -215,7 +219,7 @@ fn one_life(dice: &mut StdRng, kills_max: usize) -> usize {
     assert_eq!(rows(&out.join("joined"), "csv", "n,industry"), expected.joined);
     let again = program.run(&["run", "app.sql", "--state", "state"]);
     assert!(again.stderr.contains("has ended already"), "{}", again.stderr);
-    kills
+    (kills, files)
 }
 
 #[test]

@@ -1,9 +1,11 @@
 //! The program as a user runs it, on real files, servers and terminals; what it wrote is read by
 //! programs that no one here wrote.
 
+mod changed;
 mod company_jobs;
 mod crash;
 mod crash_kinesis;
+mod crash_steps;
 mod demo;
 mod faults;
 mod files;
