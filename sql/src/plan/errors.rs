@@ -14,7 +14,9 @@ pub(super) fn from_datafusion(error: &DataFusionError) -> SqlError {
     let mut converted = match error.find_root() {
         DataFusionError::SchemaError(schema, _) => from_schema(schema),
         DataFusionError::Diagnostic(diagnostic, _) => SqlError::new(lower(&diagnostic.message)),
-        DataFusionError::Plan(message) => from_plan(message),
+        DataFusionError::Plan(message) => {
+            from_signature(message).unwrap_or_else(|| from_plan(message))
+        }
         DataFusionError::NotImplemented(message) => from_missing(message),
         root => SqlError::new(lower(&words_of(root))),
     };
@@ -78,6 +80,15 @@ fn from_missing(message: &str) -> SqlError {
             "a subquery that reads the row around it in this place",
             "compare with the row in the WHERE of the subquery",
         ),
+        Some(expr) if expr.starts_with("WindowFunction") => (
+            "a window in a condition: it is computed of the rows that meet it",
+            "filter outside: SELECT … FROM (SELECT …, SUM(x) OVER w AS s FROM …) WHERE s > 1",
+        ),
+        _ if message.starts_with("Unsupported ast node TableFunction") => (
+            "TABLE(…) of this function",
+            "there are RANDOM_CUT_FOREST, RANDOM_CUT_FOREST_WITH_EXPLANATION, HOTSPOTS, GROUP_RANK, \
+             TOP_K_ITEMS_TUMBLING, COUNT_DISTINCT_ITEMS_TUMBLING, TUMBLE, HOP, CUMULATE and SESSION",
+        ),
         _ if message == "Table Functions are not supported" => (
             "a function in FROM that gives rows",
             "unnest a list: FROM UNNEST(generate_series(1, 3)) AS s(n)",
@@ -85,6 +96,29 @@ fn from_missing(message: &str) -> SqlError {
         _ => return SqlError::new(format!("not supported: {}", lower(first_words(message)))),
     };
     SqlError::new(format!("not supported: {what}")).with_hint(hint)
+}
+
+/// An aggregate of values that it is not for: DataFusion lists all it could have been.
+fn from_signature(message: &str) -> Option<SqlError> {
+    let named = message
+        .split_once("Function '")
+        .and_then(|(_, rest)| rest.split_once("' failed to match any signature"));
+    let received = message
+        .split_once("but received ")
+        .and_then(|(_, rest)| rest.split_once(" (DataType").map(|(received, _)| received));
+    let ((name, _), received) = named.zip(received)?;
+    let received = match received {
+        received if received.starts_with("Timestamp") => "TIMESTAMP",
+        received if received.starts_with("Time") => "TIME",
+        received if received.starts_with("Date") => "DATE",
+        received if received.starts_with("Interval") || received.starts_with("Duration") => {
+            "INTERVAL"
+        }
+        "Utf8" | "LargeUtf8" | "Utf8View" => "VARCHAR",
+        received => received,
+    };
+    let error = SqlError::new(format!("{} is not for values of {received}", name.to_uppercase()));
+    Some(error.with_hint("aggregate a number; UNIX_TIMESTAMP makes one of a time"))
 }
 
 /// A message without the dump of a syntax tree behind it.

@@ -10,11 +10,12 @@
 
 use datafusion::sql::sqlparser::ast::{
     Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause, FunctionArguments, Ident,
-    NullTreatment, ObjectName, Spanned, Value,
+    NullTreatment, ObjectName, Spanned, UnaryOperator, Value,
 };
 use millstream_engine::definition::ROWTIME;
 
 use crate::error::SqlError;
+use crate::interval::Amount;
 use crate::source::span_of;
 use crate::statement::clauses::FROM_LAST_MARK;
 use crate::syntax::{into_expr, is_named, number, text};
@@ -80,11 +81,36 @@ pub(super) fn function(function: &mut Function) -> Result<(), SqlError> {
             return Err(span_of(span).into_iter().fold(error, SqlError::or_at));
         }
     };
+    if let Some(message) = out_of_range(name, &args) {
+        let error = SqlError::new(message).with_hint("rows of a window are at or before the row");
+        return Err(span_of(span).into_iter().fold(error, SqlError::or_at));
+    }
     let unnamed = |arg| FunctionArg::Unnamed(FunctionArgExpr::Expr(arg));
     list.args = args.into_iter().map(unnamed).collect();
     function.name =
         ObjectName::from(vec![Ident { value: replaced.to_owned(), quote_style: None, span }]);
     Ok(())
+}
+
+/// What is wrong with how many rows away, or how long, if that is a literal.
+fn out_of_range(name: &str, args: &[Expr]) -> Option<String> {
+    if let [_, _, Expr::Interval(half_life)] = args {
+        let length = Amount::read(half_life).ok()?.fixed_ms();
+        return length
+            .is_none_or(|length| length <= 0)
+            .then(|| format!("{name} takes an INTERVAL of days to seconds, longer than nothing"));
+    }
+    let [_, _, count, ..] = args else { return None };
+    let least = i64::from(name == "NTH_VALUE");
+    let count = match count {
+        Expr::UnaryOp { op: UnaryOperator::Minus, .. } => -1,
+        Expr::Value(value) => match &value.value {
+            Value::Number(digits, _) => digits.parse::<i64>().ok()?,
+            _ => return None,
+        },
+        _ => return None,
+    };
+    (count < least).then(|| format!("{name} counts rows from {least} on"))
 }
 
 /// Takes what is said about NULLs out, inside the parentheses or behind them.

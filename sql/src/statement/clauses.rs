@@ -422,7 +422,9 @@ fn window_frame(rewriter: &Rewriter<'_>, closing: usize) -> Option<Vec<TokenWith
     let tokens = rewriter.tokens.get(rewriter.at..closing)?;
     let is = |at: usize, wanted: &str| matches!(tokens.get(at).map(|token| &token.token), Some(Token::Word(word)) if is_word(word, wanted));
     let start = (0..tokens.len()).find(|at| is(*at, "RANGE") || is(*at, "ROWS"))?;
-    if start > 0 && !(is(0, "ORDER") && is(1, "BY")) {
+    // The order is that of time: ORDER BY the ROWTIME of the relation may say so.
+    let order_end = start.saturating_sub(1 + usize::from(start > 0 && is(start - 1, "ASC")));
+    if start > 0 && !(is(0, "ORDER") && is(1, "BY") && is(order_end, "ROWTIME")) {
         return None;
     }
     let between = is(start + 1, "BETWEEN");

@@ -10,12 +10,16 @@
 //! The clauses come in any order. A call is replaced by the expression before the query is planned:
 //! [`crate::rewrite`].
 
+use std::ops::ControlFlow;
+
 use arrow::datatypes::DataType;
-use datafusion::sql::sqlparser::ast::Expr;
+use datafusion::sql::sqlparser::ast::{Expr, Visit, Visitor};
 use datafusion::sql::sqlparser::tokenizer::Token;
 
 use crate::error::SqlError;
 use crate::rewrite;
+use crate::source::span_of;
+use crate::spelling::did_you_mean;
 use crate::statement::Name;
 use crate::statement::cursor::Cursor;
 use crate::statement::data_type::data_type;
@@ -72,6 +76,9 @@ pub(crate) fn function(
     let mut body = whole_expression(cursor)?;
     let span = cursor.span_since(start);
     rewrite::expression(&mut body).map_err(|error| error.or_at(span))?;
+    if let ControlFlow::Break(error) = body.visit(&mut OnlyParameters(&parameters)) {
+        return Err(error.or_at(span));
+    }
     let body = Box::new(body);
     Ok(Function { name, or_replace, parameters, returns, null_on_null, body })
 }
@@ -85,6 +92,33 @@ const NO_MEANING: [&[&str]; 6] = [
     &["READS", "SQL", "DATA"],
     &["MODIFIES", "SQL", "DATA"],
 ];
+
+/// Finds what is none of the parameters: a call would take it for a column of its own query.
+struct OnlyParameters<'a>(&'a [(String, DataType)]);
+
+impl Visitor for OnlyParameters<'_> {
+    type Break = SqlError;
+
+    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<SqlError> {
+        let name = match expr {
+            // The names inside are those of its relations.
+            Expr::Subquery(_) | Expr::Exists { .. } | Expr::InSubquery { .. } => {
+                self.0 = &[];
+                return ControlFlow::Continue(());
+            }
+            Expr::Identifier(name) => name,
+            Expr::CompoundIdentifier(parts) if !parts.is_empty() => &parts[0],
+            _ => return ControlFlow::Continue(()),
+        };
+        if self.0.is_empty() || self.0.iter().any(|(parameter, _)| *parameter == name.value) {
+            return ControlFlow::Continue(());
+        }
+        let known = self.0.iter().map(|(parameter, _)| parameter.as_str());
+        let error = SqlError::new(format!("{} is no parameter of the function", name.value))
+            .with_hint(did_you_mean(&name.value, known, "parameters"));
+        ControlFlow::Break(span_of(name.span).into_iter().fold(error, SqlError::or_at))
+    }
+}
 
 fn parameters(cursor: &mut Cursor<'_>) -> Result<Vec<(String, DataType)>, SqlError> {
     cursor.expect_token(&Token::LParen, "( and the parameters of the function")?;

@@ -119,6 +119,7 @@ impl sqllogictest::DB for Driver {
             ["idle", stream, ..] => {
                 self.happen(stream, Happening::Idle(partition(&words).to_owned()))?;
             }
+            ["clock", time] => self.now_ms = self.now_ms.max(rows::parse_time(time)?),
             ["end", stream] => self.happen(stream, Happening::End)?,
             ["epoch"] => self.epoch()?,
             ["emitted", name] => return self.take_emitted(&fold(name)),

@@ -20,6 +20,7 @@
 //!
 //! bound s 10:03:00 [partition p]    no earlier row of the partition will follow (also: watermark)
 //! idle s [partition p]              the partition has nothing new and holds no time back
+//! clock 10:03:00                    it is that time now, which is where idle partitions go on to
 //! end s                             the stream has ended
 //!
 //! epoch                        runs one epoch with all that was fed since the last

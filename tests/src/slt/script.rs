@@ -28,8 +28,19 @@ pub(super) struct Script {
 }
 
 /// The words our own blocks begin with.
-const DIRECTIVES: [&str; 10] =
-    ["stream", "load", "feed", "bound", "watermark", "idle", "end", "epoch", "emitted", "restart"];
+const DIRECTIVES: [&str; 11] = [
+    "stream",
+    "load",
+    "feed",
+    "bound",
+    "watermark",
+    "idle",
+    "clock",
+    "end",
+    "epoch",
+    "emitted",
+    "restart",
+];
 
 impl Script {
     /// Parses `text`; `name` is its name in errors.
