@@ -94,32 +94,32 @@ impl UpdatingAggregateSpec {
         Ok(aggregates.into_iter().map(Aggregate::over_rows).collect())
     }
 
-    /// The distinct values to keep, and for each aggregate which of them it is over.
+    /// The distinct values to keep, and for each aggregate which of them it is over, as which member.
     fn distinct_values(
         &self,
         aggregates: &[Aggregate],
         keys: &SchemaRef,
-    ) -> Result<(Vec<DistinctValues>, Vec<Option<usize>>)> {
-        let (mut distinct, mut values_of) = (Vec::new(), Vec::<Option<usize>>::new());
+    ) -> Result<(Vec<DistinctValues>, Vec<Option<(usize, usize)>>)> {
+        let (mut distinct, mut values_of) = (Vec::<DistinctValues>::new(), Vec::new());
         for (number, aggregate) in aggregates.iter().enumerate() {
             if !aggregate.is_over_distinct_values() {
                 values_of.push(None);
                 continue;
             }
-            let before = aggregates.iter().zip(&values_of);
-            let shared = before.filter(|(other, _)| aggregate.shares_values_with(other));
-            let shared = shared.filter_map(|(_, values)| *values).next();
-            if shared.is_none() {
-                let (input, updating) = (&self.input_schema, self.input_updating);
-                distinct.push(DistinctValues::new(number, aggregate, keys, input, updating)?);
-            }
-            let values = shared.unwrap_or(distinct.len() - 1);
-            if let (Class::Extreme { .. }, Some(values)) =
-                (&aggregate.class, distinct.get_mut(values))
-            {
+            let extreme = matches!(aggregate.class, Class::Extreme { .. });
+            let place = self.shared(&mut distinct, aggregates, number);
+            let (values, member) = match place {
+                Some(place) => place,
+                None => {
+                    let (input, updating) = (&self.input_schema, self.input_updating);
+                    distinct.push(DistinctValues::new(number, aggregate, keys, input, updating)?);
+                    (distinct.len() - 1, 0)
+                }
+            };
+            if extreme && let Some(values) = distinct.get_mut(values) {
                 values.keep_order()?;
             }
-            values_of.push(Some(values));
+            values_of.push(Some((values, member)));
         }
         if distinct.len() > distinct::PARTS.len() {
             let most = distinct::PARTS.len();
@@ -129,6 +129,36 @@ impl UpdatingAggregateSpec {
             .with_hint("split the query in two and join their results on the keys"));
         }
         Ok((distinct, values_of))
+    }
+
+    /// The values among `distinct` that aggregate `number` is over as well, and as which member: of one
+    /// with the same filter, or as another member.
+    fn shared(
+        &self,
+        distinct: &mut [DistinctValues],
+        aggregates: &[Aggregate],
+        number: usize,
+    ) -> Option<(usize, usize)> {
+        let aggregate = &aggregates[number];
+        let extreme = matches!(aggregate.class, Class::Extreme { .. });
+        for (place, values) in distinct.iter_mut().enumerate() {
+            let first = &aggregates[values.members()[0]];
+            if !aggregate.shares_arguments_with(first) {
+                continue;
+            }
+            let same =
+                values.members().iter().position(|m| aggregates[*m].filter == aggregate.filter);
+            match same {
+                Some(member) if !extreme || values.members().len() == 1 => {
+                    return Some((place, member));
+                }
+                None if !extreme && values.takes_members() => {
+                    return Some((place, values.add_member(number)));
+                }
+                _ => {}
+            }
+        }
+        None
     }
 
     fn key_schema(&self) -> Result<SchemaRef> {
@@ -203,8 +233,8 @@ struct UpdatingAggregate {
     versions: Versions,
     /// The values of DISTINCT aggregates.
     distinct: Vec<DistinctValues>,
-    /// For each aggregate which of these are its own.
-    values_of: Vec<Option<usize>>,
+    /// For each aggregate which of these are its own, and as which member.
+    values_of: Vec<Option<(usize, usize)>>,
     /// The rows of every group, if an aggregate needs them.
     kept: Option<KeptRows>,
 }

@@ -68,6 +68,7 @@ scripts! {
     union_all: "select/union.slt",
     calendar_windows: "window/calendar.slt",
     first_rows: "window/first_rows.slt",
+    nulls_passed_over: "window/ignore_nulls.slt",
     first_rows_per_window: "window/first_rows_per_window.slt",
     out_of_order_rows: "window/out_of_order.slt",
     repeated_by_producer: "window/repeated_by_producer.slt",

@@ -150,12 +150,10 @@ impl Aggregate {
         constant && !self.function.is_distinct() && !self.is_over_distinct_values()
     }
 
-    /// Whether the distinct values of `other` are also its own.
-    pub(super) fn shares_values_with(&self, other: &Self) -> bool {
+    /// Whether the distinct values of `other` are also its own, but for the filter.
+    pub(super) fn shares_arguments_with(&self, other: &Self) -> bool {
         let casts = |aggregate: &Self| aggregate.class == Class::IntegerAverage;
-        self.arguments == other.arguments
-            && self.filter == other.filter
-            && casts(self) == casts(other)
+        self.arguments == other.arguments && casts(self) == casts(other)
     }
 
     /// The types of what it reads of a row.
@@ -271,6 +269,7 @@ impl Aggregate {
     pub(super) fn results(&self, state: &[ArrayRef]) -> Result<ArrayRef> {
         match &self.class {
             Class::Count | Class::Extreme { .. } | Class::Rows => Ok(Arc::clone(&state[0])),
+            Class::Merged if self.states_its_result() => Ok(Arc::clone(&state[0])),
             Class::Merged => self.merged(state),
             Class::Sum(_) => Ok(nullif(&state[1], &is_zero(&state[0]))?),
             Class::Average(_) => {
@@ -289,6 +288,13 @@ impl Aggregate {
             }
             Class::IntegerAverage => Ok(Arc::new(quotients(&state[0], &state[1]))),
         }
+    }
+
+    /// Whether the state of DataFusion's accumulator is the result already.
+    fn states_its_result(&self) -> bool {
+        self.width == 1
+            && !self.function.is_distinct()
+            && ["count", "sum", "min", "max"].contains(&self.function.fun().name())
     }
 
     fn merged(&self, state: &[ArrayRef]) -> Result<ArrayRef> {

@@ -60,13 +60,13 @@ impl UpdatingAggregate {
             at += aggregate.width;
             if let Some(place) = results.iter().position(|(other, _)| *other == number) {
                 after.push(results.swap_remove(place).1);
-            } else if let (Class::Extreme { greatest }, Some(values)) =
+            } else if let (Class::Extreme { greatest }, Some((values, _))) =
                 (&aggregate.class, self.values_of[number])
             {
                 after.push(self.distinct[values].ends(&keys, groups, *greatest)?);
             } else {
                 let parts = match self.values_of[number] {
-                    Some(values) => vec![distinct[values].contribution(groups)],
+                    Some((values, member)) => vec![distinct[values][member].contribution(groups)],
                     None => touched.parts.iter().map(|part| part.of(number)).collect(),
                 };
                 after.extend(aggregate.advance(state, &parts, groups)?);
