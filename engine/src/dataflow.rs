@@ -244,12 +244,17 @@ impl Dataflow {
         for input in &self.node(id).inputs {
             some |= match &self.node(*input).kind {
                 NodeKind::Table(_) => false,
-                NodeKind::Operator(spec) if expire::expires(spec) => true,
+                NodeKind::Operator(_) if self.expires_rows(*input) => true,
                 NodeKind::Operator(_) => self.expires(*input)?,
                 _ => return None,
             };
         }
         Some(some)
+    }
+
+    /// Whether node `id` takes rows back because they have counted for long enough.
+    pub fn expires_rows(&self, id: NodeId) -> bool {
+        matches!(&self.node(id).kind, NodeKind::Operator(spec) if expire::expires(spec))
     }
 
     /// The nodes that keep state which nothing frees.

@@ -131,6 +131,12 @@ pub fn summary(progress: &Progress, dataflow: &Dataflow) -> String {
     }
     line("bad", &count(progress.rows_bad, "row"));
     line("late", &count(progress.rows_late, "row"));
+    let expired =
+        dataflow.iter().zip(&progress.nodes).filter(|((id, _), _)| dataflow.expires_rows(*id));
+    let expired: u64 = expired.map(|(_, done)| done.taken_back).sum();
+    if expired > 0 {
+        line("expired", &format!("{} by state_ttl", count(expired, "row")));
+    }
     for (id, report) in &progress.sinks {
         let NodeKind::Sink(name) = &dataflow.node(*id).kind else { continue };
         if name.is_empty() {

@@ -11,6 +11,7 @@ pub use millstream_engine::fault::ERROR_STREAM;
 use crate::error::SqlError;
 use crate::spelling::did_you_mean;
 use crate::stack::with_room;
+use crate::state_ttl;
 use crate::statement::{Create, Function, Name, Pump, Query, SinkInput, Statement, StatementKind};
 use crate::tokens::Folding;
 
@@ -19,6 +20,9 @@ pub const IDENTIFIER_FOLDING: &str = "identifier_folding";
 
 /// The setting that says whether a query may keep state that grows for ever.
 pub const UNBOUNDED_STATE: &str = "unbounded_state";
+
+/// The setting that says for how long rows count in queries that would keep state for ever.
+pub const STATE_TTL: &str = state_ttl::OPTION;
 
 /// The setting that names the schema of what follows. There is one schema, so it changes nothing.
 pub const SCHEMA: &str = "schema";
@@ -35,7 +39,7 @@ pub struct Setting {
 }
 
 /// The settings there are.
-pub const SETTINGS: [Setting; 3] = [
+pub const SETTINGS: [Setting; 4] = [
     Setting {
         name: IDENTIFIER_FOLDING,
         values: &["upper", "lower"],
@@ -46,8 +50,16 @@ pub const SETTINGS: [Setting; 3] = [
         values: &["refuse", "allow"],
         about: "whether a query may keep state that grows for ever",
     },
+    Setting {
+        name: STATE_TTL,
+        values: &[],
+        about: "for how long rows count in queries that would keep state for ever: '1 day', or 'none'",
+    },
     Setting { name: SCHEMA, values: &[], about: "changes nothing: there is one schema" },
 ];
+
+/// The [`STATE_TTL`] of rows that count for ever.
+const FOR_EVER: &str = "none";
 
 /// Checks that the setting `key` exists and can be `value`.
 pub(crate) fn check_setting(key: &str, value: &str) -> Result<(), SqlError> {
@@ -56,6 +68,9 @@ pub(crate) fn check_setting(key: &str, value: &str) -> Result<(), SqlError> {
         return Err(SqlError::new(format!("there is no setting {key}"))
             .with_hint(did_you_mean(key, names, "settings")));
     };
+    if key == STATE_TTL && !value.eq_ignore_ascii_case(FOR_EVER) {
+        return state_ttl::read(value).map(|_| ());
+    }
     let known = &setting.values;
     if known.is_empty() || known.contains(&value.to_ascii_lowercase().as_str()) {
         return Ok(());
@@ -169,6 +184,11 @@ impl Catalog {
     /// Whether a query may keep state that grows for ever.
     pub fn allows_unbounded_state(&self) -> bool {
         self.setting(UNBOUNDED_STATE) == "allow"
+    }
+
+    /// For how long rows count in queries that would keep state for ever, in milliseconds; `None` for ever.
+    pub fn state_ttl(&self) -> Option<i64> {
+        self.settings.get(STATE_TTL).and_then(|length| state_ttl::read(length).ok())
     }
 
     /// The names of all objects of a kind.

@@ -6,6 +6,7 @@
 //! epoch ends, so its end is the barrier.
 
 mod exchange;
+mod figures;
 mod source;
 mod state;
 
@@ -14,8 +15,10 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 
 use self::exchange::{Lanes, exchange};
+pub use self::figures::NodeFigures;
 use self::source::{Arrived, SourceState};
 pub use self::state::{Snapshot, fold};
+use crate::clock::Clock;
 use crate::dataflow::{Dataflow, Distribution, NodeId, NodeKind, OperatorSpec};
 use crate::delta::{Delta, total_rows};
 use crate::error::{Error, Result};
@@ -77,6 +80,9 @@ pub struct Executor {
     /// Nodes fed by `error_stream`: their own bad rows are counted but not fed back.
     below_errors: Vec<bool>,
     pending_errors: Vec<BadRow>,
+    /// What each node has done, and where the time it took comes from, if that is wanted.
+    figures: Vec<NodeFigures>,
+    clock: Option<Arc<dyn Clock>>,
 }
 
 /// A node at work.
@@ -109,6 +115,12 @@ impl Epoch {
     fn has_ended(&self, inputs: &[NodeId]) -> bool {
         inputs.iter().all(|input| self.ended[input.0])
     }
+
+    /// How many rows the nodes `inputs` gave.
+    fn given(&self, inputs: &[NodeId]) -> u64 {
+        let lanes = inputs.iter().flat_map(|input| &self.edges[input.0]);
+        lanes.map(|deltas| total_rows(deltas) as u64).sum()
+    }
 }
 
 impl Executor {
@@ -138,8 +150,32 @@ impl Executor {
             below_errors.push(reads_errors || matches!(node.kind, NodeKind::ErrorStream));
         }
         let watermarks = vec![Watermarks::default(); nodes.len()];
-        let pending_errors = Vec::new();
-        Ok(Self { dataflow, lanes, epoch: 0, nodes, watermarks, below_errors, pending_errors })
+        let figures = vec![NodeFigures::default(); nodes.len()];
+        Ok(Self {
+            dataflow,
+            lanes,
+            epoch: 0,
+            nodes,
+            watermarks,
+            below_errors,
+            pending_errors: Vec::new(),
+            figures,
+            clock: None,
+        })
+    }
+
+    /// Measures the time that the nodes take, by `clock`.
+    pub fn measure(&mut self, clock: Arc<dyn Clock>) {
+        self.clock = Some(clock);
+    }
+
+    /// What each node has done so far, in the order of the nodes.
+    pub fn figures(&self) -> Vec<NodeFigures> {
+        let mut figures = self.figures.clone();
+        for (id, bytes) in self.memory_by_node() {
+            figures[id.0].state_bytes = bytes;
+        }
+        figures
     }
 
     /// Runs one epoch at `now_ms` (milliseconds since the Unix epoch).
@@ -157,6 +193,7 @@ impl Executor {
         let ended_before = self.sources().all(SourceState::has_ended) && epoch_is_empty(&epoch);
         let dataflow = Arc::clone(&self.dataflow);
         for (id, node) in dataflow.iter() {
+            let began = self.clock.as_ref().map(|clock| clock.monotonic());
             let (lanes, watermarks) = match &node.kind {
                 NodeKind::Source(_) => self.run_source(id, &mut epoch)?,
                 NodeKind::ErrorStream => self.run_error_stream(&pending, now_ms, ended_before)?,
@@ -164,6 +201,9 @@ impl Executor {
                 NodeKind::Operator(spec) => self.run_operator(id, spec.as_ref(), &mut epoch)?,
                 NodeKind::Sink(_) | NodeKind::View(_) => self.run_result(id, &mut epoch)?,
             };
+            let ended = self.clock.as_ref().map(|clock| clock.monotonic());
+            let busy = ended.zip(began).map(|(ended, began)| ended.saturating_sub(began));
+            self.figures[id.0].count(epoch.given(&node.inputs), &lanes, busy.unwrap_or_default());
             epoch.ended.push(match &self.nodes[id.0] {
                 Running::Source(source) => source.has_ended(),
                 Running::ErrorStream => ended_before,

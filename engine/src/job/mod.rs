@@ -108,6 +108,7 @@ impl Job {
         let started = self.clock.monotonic();
         let mut progress = Progress::default();
         let mut executor = Executor::new(Arc::clone(&self.dataflow), self.lanes)?;
+        executor.measure(Arc::clone(&self.clock));
         let (checkpoints, pausing) = match self.durability.take() {
             Some(mut durability) => {
                 executor.restore(std::mem::take(&mut durability.recovered.snapshots))?;
@@ -338,6 +339,7 @@ impl Loop {
                 }
             }
         }
+        self.progress.nodes = self.with_executor(|executor| executor.figures()).await?;
         self.progress.sinks = self.drain.finish().await?;
         self.progress.elapsed = self.clock.monotonic().saturating_sub(self.started);
         Ok(self.progress)

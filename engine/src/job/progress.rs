@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::dataflow::NodeId;
+use crate::executor::NodeFigures;
 use crate::fault::{BadRow, Reason};
 use crate::metrics::PartitionMetrics;
 use crate::port::SinkReport;
@@ -47,6 +48,8 @@ pub struct Progress {
     pub state_bytes: usize,
     /// The same by node, largest first.
     pub held: Vec<(NodeId, usize)>,
+    /// What each node has done, in the order of the nodes; known at the end.
+    pub nodes: Vec<NodeFigures>,
     /// Bytes of state on the local disk, beyond what memory had room for.
     pub spilled_bytes: u64,
     /// The checkpoints taken.

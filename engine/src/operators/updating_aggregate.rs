@@ -53,6 +53,9 @@ use crate::watermark::Watermarks;
 const GROUPS: &str = "groups";
 const ROWS: &str = "rows";
 
+/// Which of the distinct values an aggregate is over, and as which member.
+type Member = (usize, usize);
+
 /// An aggregation without a window as planned.
 #[derive(Debug, Clone)]
 pub struct UpdatingAggregateSpec {
@@ -99,7 +102,7 @@ impl UpdatingAggregateSpec {
         &self,
         aggregates: &[Aggregate],
         keys: &SchemaRef,
-    ) -> Result<(Vec<DistinctValues>, Vec<Option<(usize, usize)>>)> {
+    ) -> Result<(Vec<DistinctValues>, Vec<Option<Member>>)> {
         let (mut distinct, mut values_of) = (Vec::<DistinctValues>::new(), Vec::new());
         for (number, aggregate) in aggregates.iter().enumerate() {
             if !aggregate.is_over_distinct_values() {
@@ -138,7 +141,7 @@ impl UpdatingAggregateSpec {
         distinct: &mut [DistinctValues],
         aggregates: &[Aggregate],
         number: usize,
-    ) -> Option<(usize, usize)> {
+    ) -> Option<Member> {
         let aggregate = &aggregates[number];
         let extreme = matches!(aggregate.class, Class::Extreme { .. });
         for (place, values) in distinct.iter_mut().enumerate() {
@@ -234,7 +237,7 @@ struct UpdatingAggregate {
     /// The values of DISTINCT aggregates.
     distinct: Vec<DistinctValues>,
     /// For each aggregate which of these are its own, and as which member.
-    values_of: Vec<Option<(usize, usize)>>,
+    values_of: Vec<Option<Member>>,
     /// The rows of every group, if an aggregate needs them.
     kept: Option<KeptRows>,
 }

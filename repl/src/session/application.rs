@@ -51,16 +51,9 @@ impl Session {
         stop: &Stop,
     ) -> Result<(), Failure> {
         let planned = self.plan(sinks, queries)?;
-        self.warn_of_growth(&planned)?;
-        let _served = self.serve(&planned.dataflow).await?;
-        let running = stop_or(stop, self.open(&planned, queries)).await?;
-        let Some(running) = running else { return Ok(()) };
-        self.jobs.push(JobRecord::started(sinks.to_vec(), Vec::new()));
-        let done = self.drive(running, stop).await;
-        if let Some(record) = self.jobs.last_mut() {
-            record.ended(done.as_ref());
-        }
-        let progress = done?;
+        let Some(progress) = self.run_planned(&planned, (sinks, queries), stop).await? else {
+            return Ok(());
+        };
         let report = if sinks.is_empty() {
             set_aside(&progress)
         } else {
@@ -79,6 +72,38 @@ impl Session {
         let server = MetricsServer::start(address, dataflow, self.progress.subscribe()).await?;
         self.console.note(&format!("metrics: http://{}/metrics", server.address));
         Ok(Some(server))
+    }
+
+    /// Runs a continuous query, and shows its dataflow with what each operator did.
+    pub(super) async fn analyze(
+        &mut self,
+        query: Continuous<'_>,
+        stop: &Stop,
+    ) -> Result<(), Failure> {
+        let queries = [query];
+        let planned = self.plan(&[], &queries)?;
+        let done = self.run_planned(&planned, (&[], &queries), stop).await?;
+        let figures = done.map(|progress| progress.nodes).unwrap_or_default();
+        self.console.say(&plan::explain_analyzed(&planned, &figures))
+    }
+
+    /// Runs what is planned to its end; nothing if the user wants to stop before it runs.
+    async fn run_planned(
+        &mut self,
+        planned: &Planned,
+        (sinks, queries): (&[String], &[Continuous<'_>]),
+        stop: &Stop,
+    ) -> Result<Option<Progress>, Failure> {
+        self.warn_of_growth(planned)?;
+        let _served = self.serve(&planned.dataflow).await?;
+        let running = stop_or(stop, self.open(planned, queries)).await?;
+        let Some(running) = running else { return Ok(None) };
+        self.jobs.push(JobRecord::started(sinks.to_vec(), Vec::new()));
+        let done = self.drive(running, stop).await;
+        if let Some(record) = self.jobs.last_mut() {
+            record.ended(done.as_ref());
+        }
+        done.map(Some)
     }
 
     /// Plans the job. A lone query is planned as itself; several become sinks of one application.

@@ -267,13 +267,16 @@ impl Session {
                 self.run_application(&[], &[(&statement.text, query)], stop).await
             }
             StatementKind::Query(query) => self.select(query, stop).await,
-            StatementKind::Explain { analyze, statement } => {
-                self.explain(statement).await?;
-                if *analyze {
-                    Box::pin(self.execute(statement, stop)).await?;
+            StatementKind::Explain { analyze: true, statement } => match &statement.kind {
+                StatementKind::Query(query) if query.stream => {
+                    self.analyze((&statement.text, query), stop).await
                 }
-                Ok(())
-            }
+                _ => {
+                    self.explain(statement).await?;
+                    Box::pin(self.execute(statement, stop)).await
+                }
+            },
+            StatementKind::Explain { statement, .. } => self.explain(statement).await,
             StatementKind::Describe(name) => self.describe(name).await,
             StatementKind::Show(what) => self.show(what),
             _ => self.declare(statement).await.map(|_| ()),

@@ -354,6 +354,20 @@ async fn explain_shows_the_dataflow_and_the_batch_plan() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn explain_analyze_shows_what_each_operator_did() {
+    let mut bench = Bench::script();
+    bench.file("numbers.csv", "n,word\n1,a\n2,b\n3,a\n");
+    bench.answer(NUMBERS).await;
+    let query = "EXPLAIN ANALYZE SELECT STREAM word, COUNT(*) AS c FROM numbers GROUP BY word;";
+    let answer = bench.answer(query).await.join("\n");
+    let place = |text: &str| answer.find(text).unwrap_or_else(|| panic!("no {text}: {answer}"));
+    let aggregate = place("UpdatingAggregate");
+    let did = answer.get(aggregate..).and_then(|rest| rest.lines().nth(2)).unwrap_or_default();
+    assert!(did.contains("3 rows in, 2 out") && did.contains("bytes of state"), "{answer}");
+    assert!(place("Stream NUMBERS") > aggregate && answer.contains(" ms"), "{answer}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_snapshot_sink_holds_the_result_of_the_batch_query_in_its_order() {
     for format in ["csv", "json", "parquet"] {
         let mut bench = Bench::script();

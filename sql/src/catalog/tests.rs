@@ -155,6 +155,12 @@ fn settings_have_known_values() {
         refused("SET unbounded_state = 'yes'"),
         "unbounded_state cannot be 'yes': it is one of refuse, allow"
     );
+    assert_eq!(catalog.state_ttl(), None);
+    run(&mut catalog, "SET state_ttl = '36 hours'").unwrap();
+    assert_eq!(catalog.state_ttl(), Some(36 * 3_600_000));
+    run(&mut catalog, "SET state_ttl = 'none'").unwrap();
+    assert_eq!(catalog.state_ttl(), None);
+    assert!(refused("SET state_ttl = 'soon'").contains("'soon' is no length of time"));
 }
 
 #[test]

@@ -6,12 +6,15 @@ use std::fmt::Write;
 use millstream_engine::dataflow::{
     Dataflow, Distribution, NodeId, NodeKind, SortKey, SourceNode, TimeOrder,
 };
+use millstream_engine::executor::NodeFigures;
 
 /// The dataflow, one line per operator, each above what it reads; a node read by several is shown once.
-pub(super) fn picture(dataflow: &Dataflow) -> String {
+/// Where there are `figures`, one more line says what the node did.
+pub(super) fn picture(dataflow: &Dataflow, figures: &[NodeFigures]) -> String {
     let mut readers = vec![0; dataflow.nodes.len()];
     dataflow.nodes.iter().flat_map(|node| &node.inputs).for_each(|input| readers[input.0] += 1);
-    let mut picture = Picture { dataflow, readers, text: String::new(), shown: BTreeSet::new() };
+    let (text, shown) = (String::new(), BTreeSet::new());
+    let mut picture = Picture { dataflow, figures, readers, text, shown };
     let is_end = |kind: &NodeKind| matches!(kind, NodeKind::Sink(_) | NodeKind::View(_));
     let ends: Vec<NodeId> =
         dataflow.iter().filter(|(_, node)| is_end(&node.kind)).map(|(id, _)| id).collect();
@@ -23,6 +26,7 @@ pub(super) fn picture(dataflow: &Dataflow) -> String {
 
 struct Picture<'a> {
     dataflow: &'a Dataflow,
+    figures: &'a [NodeFigures],
     /// How many nodes read each node.
     readers: Vec<usize>,
     text: String,
@@ -62,6 +66,9 @@ impl Picture<'_> {
                 freed => freed,
             };
             self.line(&format!("{indent}      keeps {}; freed by {freed}", explanation.keeps));
+        }
+        if let Some(done) = self.figures.get(id.0) {
+            self.line(&format!("{indent}      {}", done.in_words()));
         }
         for (number, input) in node.inputs.iter().enumerate() {
             let distribution = match &node.kind {

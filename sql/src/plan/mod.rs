@@ -15,6 +15,7 @@ mod errors;
 mod explain;
 mod functions;
 mod insert;
+mod lifetime;
 mod logical;
 mod markers;
 mod models;
@@ -38,6 +39,7 @@ use datafusion::common::config::ConfigOptions;
 use datafusion::logical_expr::{LogicalPlan, ScalarUDF, TableSource};
 use millstream_engine::dataflow::Dataflow;
 use millstream_engine::definition::ROWTIME;
+use millstream_engine::executor::NodeFigures;
 use millstream_engine::fault::{ERROR_STREAM, error_stream_schema};
 
 use self::application::Collector;
@@ -83,7 +85,7 @@ pub fn application_with_views(
     catalog: &Catalog,
     views: &BTreeSet<String>,
 ) -> Result<Planned, SqlError> {
-    with_room(|| {
+    let plan = |catalog: &Catalog| {
         let mut collector = Collector::new(catalog);
         for (def, input) in catalog.sinks.values() {
             collector.sink(def, input)?;
@@ -92,6 +94,14 @@ pub fn application_with_views(
             collector.view(name, query)?;
         }
         finish(catalog, collector)
+    };
+    with_room(|| {
+        let planned = plan(catalog)?;
+        let growing = lifetime::growing(&planned.dataflow);
+        match catalog.state_ttl().filter(|_| !growing.is_empty()) {
+            Some(ttl) => plan(&lifetime::with_counted(catalog, &growing, ttl)),
+            None => Ok(planned),
+        }
     })
 }
 
@@ -101,7 +111,7 @@ pub fn application_with_views(
 ///
 /// When the query is wrong or cannot run continuously: with the place and what to do.
 pub fn stream_query(catalog: &Catalog, query: &Query) -> Result<Planned, SqlError> {
-    with_room(|| {
+    let plan = |catalog: &Catalog, query: &Query| {
         let mut collector = Collector::new(catalog);
         collector.query(QUERY_SINK, query)?;
         if collector.reads_errors() {
@@ -109,6 +119,16 @@ pub fn stream_query(catalog: &Catalog, query: &Query) -> Result<Planned, SqlErro
             collector.everything()?;
         }
         finish(catalog, collector)
+    };
+    with_room(|| {
+        let planned = plan(catalog, query)?;
+        let growing = lifetime::growing(&planned.dataflow);
+        let Some(ttl) = catalog.state_ttl().filter(|_| !growing.is_empty()) else {
+            return Ok(planned);
+        };
+        let read = names::relations_of(&query.ast).into_iter().map(|(name, _)| name);
+        let catalog = lifetime::with_counted(catalog, &read.chain(growing).collect(), ttl);
+        plan(&catalog, &lifetime::counted(query, ttl))
     })
 }
 
@@ -250,5 +270,10 @@ pub fn describe(catalog: &Catalog, name: &str) -> Result<SchemaRef, SqlError> {
 
 /// The dataflow as a picture: one line per operator, inputs indented below what reads them.
 pub fn explain(planned: &Planned) -> String {
-    explain::picture(&planned.dataflow)
+    explain::picture(&planned.dataflow, &[])
+}
+
+/// The same with what each node has done: `figures`, in the order of the nodes.
+pub fn explain_analyzed(planned: &Planned, figures: &[NodeFigures]) -> String {
+    explain::picture(&planned.dataflow, figures)
 }

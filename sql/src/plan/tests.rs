@@ -254,6 +254,33 @@ fn rows_that_count_for_some_time_bound_the_state_behind_them() {
 }
 
 #[test]
+fn a_setting_says_for_how_long_rows_count_where_state_would_grow() {
+    let grows = planned(
+        "SET state_ttl = '1 day';
+         CREATE VIEW v AS SELECT userid, COUNT(*) AS c FROM jobs GROUP BY userid;
+         SELECT STREAM c, COUNT(*) AS d FROM v GROUP BY c;",
+    );
+    assert!(grows.contains("Expire rows count for 1 day of ROWTIME"), "{grows}");
+    assert!(!grows.contains("for ever"), "{grows}");
+    let says_so_itself = planned(
+        "SET state_ttl = '1 day';
+         SELECT STREAM userid, COUNT(*) AS c FROM jobs AS j WITH (state_ttl = '2 hours')
+         GROUP BY userid;",
+    );
+    assert!(says_so_itself.contains("2 hours") && !says_so_itself.contains("1 day"));
+    let bounded = planned("SET state_ttl = '1 day'; SELECT STREAM userid FROM jobs WHERE n > 1;");
+    assert!(!bounded.contains("Expire"), "{bounded}");
+    let one_of_two = planned(
+        "SET state_ttl = '1 day';
+         CREATE SINK s WITH (connector = 'file', path = 'a', format = 'csv', mode = 'changelog') AS
+         SELECT STREAM userid, COUNT(*) AS c FROM jobs GROUP BY userid;
+         CREATE SINK t WITH (connector = 'file', path = 'b', format = 'csv') AS
+         SELECT STREAM userid FROM jobs;",
+    );
+    assert_eq!(one_of_two.matches("Expire").count(), 1, "{one_of_two}");
+}
+
+#[test]
 fn a_pump_takes_no_rows_that_expire() {
     let error = plan(&format!(
         "{STREAMS} CREATE STREAM out (userid VARCHAR(16));
