@@ -76,7 +76,7 @@ pub(crate) fn function(
     let mut body = whole_expression(cursor)?;
     let span = cursor.span_since(start);
     rewrite::expression(&mut body).map_err(|error| error.or_at(span))?;
-    if let ControlFlow::Break(error) = body.visit(&mut OnlyParameters(&parameters)) {
+    if let ControlFlow::Break(error) = body.visit(&mut OnlyParameters(Some(&parameters))) {
         return Err(error.or_at(span));
     }
     let body = Box::new(body);
@@ -94,7 +94,7 @@ const NO_MEANING: [&[&str]; 6] = [
 ];
 
 /// Finds what is none of the parameters: a call would take it for a column of its own query.
-struct OnlyParameters<'a>(&'a [(String, DataType)]);
+struct OnlyParameters<'a>(Option<&'a [(String, DataType)]>);
 
 impl Visitor for OnlyParameters<'_> {
     type Break = SqlError;
@@ -103,17 +103,18 @@ impl Visitor for OnlyParameters<'_> {
         let name = match expr {
             // The names inside are those of its relations.
             Expr::Subquery(_) | Expr::Exists { .. } | Expr::InSubquery { .. } => {
-                self.0 = &[];
+                self.0 = None;
                 return ControlFlow::Continue(());
             }
             Expr::Identifier(name) => name,
             Expr::CompoundIdentifier(parts) if !parts.is_empty() => &parts[0],
             _ => return ControlFlow::Continue(()),
         };
-        if self.0.is_empty() || self.0.iter().any(|(parameter, _)| *parameter == name.value) {
+        let Some(parameters) = self.0 else { return ControlFlow::Continue(()) };
+        if parameters.iter().any(|(parameter, _)| *parameter == name.value) {
             return ControlFlow::Continue(());
         }
-        let known = self.0.iter().map(|(parameter, _)| parameter.as_str());
+        let known = parameters.iter().map(|(parameter, _)| parameter.as_str());
         let error = SqlError::new(format!("{} is no parameter of the function", name.value))
             .with_hint(did_you_mean(&name.value, known, "parameters"));
         ControlFlow::Break(span_of(name.span).into_iter().fold(error, SqlError::or_at))

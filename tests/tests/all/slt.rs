@@ -27,6 +27,7 @@ scripts! {
     kda_char: "kda/char.slt",
     kda_distinct: "kda/distinct.slt",
     kda_examples_applications: "kda/examples_applications.slt",
+    kda_examples_between: "kda/examples_between.slt",
     kda_examples_guide: "kda/examples_guide.slt",
     kda_examples_reference: "kda/examples_reference.slt",
     kda_functions_of_ones_own: "kda/functions_of_ones_own.slt",

@@ -147,6 +147,39 @@ fn e24_what_is_no_row_is_one_of_error_stream() {
     );
 }
 
+#[test]
+fn what_goes_out_is_written_by_the_type_of_its_column() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("v.json"), "{\"k\":1}\n{\"k\":2}\n").unwrap();
+    let statements = r#"
+        CREATE STREAM s (k INTEGER) WITH (connector = 'file', path = 'v.json', ordered = 'true');
+        CREATE STREAM o (b BOOLEAN, t TINYINT, l BIGINT, d DECIMAL(6, 2), r REAL, x DOUBLE, c CHAR(4), v VARCHAR(20),
+          y VARBINARY(4), da DATE, ti TIME, ts TIMESTAMP);
+        CREATE PUMP p AS INSERT INTO o SELECT STREAM TRUE, CAST(7 AS TINYINT), 9, 1.5, CAST(2.5 AS REAL), 0.25, 'ab',
+          'q"u,o', X'00ff', DATE '2018-11-01', TIME '10:11:12.5', TIMESTAMP '2018-11-01 10:11:12' FROM s WHERE k = 1;
+        CREATE PUMP q AS INSERT INTO o (l) SELECT STREAM k FROM s WHERE k = 2;
+        CREATE SINK j FROM o WITH (connector = 'file', path = 'j', format = 'json');
+        CREATE SINK w FROM o WITH (connector = 'file', path = 'w', format = 'csv', delimiter = '||', header = 'false');"#;
+    fs::write(folder.path().join("app.sql"), statements).unwrap();
+    Program::in_folder(folder.path()).succeed(&["run", "app.sql"]);
+    let written = |name: &str| {
+        let out = folder.path().join(name);
+        let files = super::files::files_below(&out);
+        files.iter().map(|file| fs::read_to_string(out.join(file)).unwrap()).collect::<String>()
+    };
+    assert_eq!(
+        written("j"),
+        r#"{"b":true,"t":7,"l":9,"d":1.50,"r":2.5,"x":0.25,"c":"ab  ","v":"q\"u,o","y":"AP8=","da":"2018-11-01","ti":"10:11:12.500","ts":"2018-11-01 10:11:12"}
+{"b":null,"t":null,"l":2,"d":null,"r":null,"x":null,"c":null,"v":null,"y":null,"da":null,"ti":null,"ts":null}
+"#
+    );
+    assert_eq!(
+        written("w"),
+        "true||7||9||1.50||2.5||0.25||\"ab  \"||\"q\"\"u,o\"||AP8=||2018-11-01||10:11:12.500||2018-11-01 10:11:12\n\
+         ||||2||||||||||||||||||\n"
+    );
+}
+
 /// An application with a function before it and one behind it.
 const WITH_FUNCTIONS: &str = r#"{"ApplicationDetail": {"ApplicationName": "f",
   "InputDescriptions": [{"NamePrefix": "S", "InAppStreamNames": ["S_001"],

@@ -15,6 +15,7 @@ mod kinesis;
 mod kinesis_sink;
 mod mapping;
 mod metrics;
+mod models;
 mod prompt;
 mod queries;
 mod s3;
