@@ -1,5 +1,11 @@
 //! JSON records: a pull parser walks each object once, along the tree of the paths that columns are
-//! mapped to, and skips everything else unread.
+//! mapped to, and skips everything else unread. What it meets is learned, so that further records of
+//! the same shape are read without it.
+
+mod known;
+mod path;
+mod scan;
+mod shape;
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -9,6 +15,8 @@ use jiter::{Jiter, JiterError, Peek};
 use millstream_engine::fault::Reason;
 use millstream_engine::{Error, Result};
 
+use self::path::{Path, Step, parse_path};
+use self::shape::{Place, Shape};
 use super::RecordAddress;
 use super::rows::{FieldDef, Rows};
 
@@ -20,6 +28,8 @@ pub(super) struct JsonReader {
     tape: Vec<u8>,
     /// The array whose elements become rows, if there is one.
     array: Option<Array>,
+    /// Whether columns lie in elements of arrays, which only the parser follows.
+    has_elements: bool,
 }
 
 /// An array whose elements become rows of their own.
@@ -33,15 +43,6 @@ struct Array {
     found: Option<Range<usize>>,
 }
 
-/// A step of a path.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Step {
-    /// To the value of a key.
-    Key(String),
-    /// To an element of an array, from 0.
-    Index(usize),
-}
-
 /// An object or array that columns lie in; the first one is the record itself.
 #[derive(Debug, Clone, Default)]
 struct Node {
@@ -50,18 +51,8 @@ struct Node {
     by_index: Vec<(usize, usize)>,
     by_key: HashMap<String, usize>,
     by_lower_key: HashMap<String, usize>,
-    /// The keys of the last such object, in order, and what was found for them. Producers write
-    /// their keys in one order, so one comparison mostly replaces the look-up.
-    shape: Vec<(Box<str>, Option<Found>)>,
-}
-
-/// Where a column lies.
-#[derive(Debug)]
-struct Path {
-    /// The steps that lead to it, or to the array in whose elements it lies.
-    steps: Vec<Step>,
-    /// The steps that lead to it inside an element; none if it is in no array that is taken apart.
-    in_element: Vec<Step>,
+    /// What was learned of such objects.
+    shape: Shape,
 }
 
 /// What a key leads to.
@@ -82,15 +73,17 @@ struct Found {
     exact: bool,
 }
 
-/// Keys remembered of an object; what is beyond is looked up each time.
-const SHAPE_KEYS_MAX: usize = 256;
-
 impl JsonReader {
     /// # Errors
     ///
     /// When a mapping is no path we can follow.
     pub(super) fn new(fields: &[FieldDef]) -> Result<Self> {
-        let mut reader = Self { nodes: vec![Node::default()], tape: Vec::new(), array: None };
+        let mut reader = Self {
+            nodes: vec![Node::default()],
+            tape: Vec::new(),
+            array: None,
+            has_elements: false,
+        };
         for (index, field) in fields.iter().enumerate() {
             let path = match &field.mapping {
                 Some(mapping) => parse_path(&field.name, mapping)?,
@@ -115,6 +108,8 @@ impl JsonReader {
             let at = reader.target_of(element, &path.in_element);
             reader.nodes[at.0].targets[at.1].fields.push(index);
         }
+        reader.has_elements =
+            reader.array.is_some() || reader.nodes.iter().any(|node| !node.by_index.is_empty());
         Ok(reader)
     }
 
@@ -160,6 +155,13 @@ impl JsonReader {
     pub(super) fn read(&mut self, record: &[u8], rows: &mut Rows, address: &RecordAddress<'_>) {
         let mut rest = record.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(record).trim_ascii();
         while !rest.is_empty() {
+            if !self.has_elements
+                && let Some(end) = self.known_object(0, rest, rows)
+            {
+                rows.end_row(&rest[..end], address);
+                rest = rest[end..].trim_ascii_start();
+                continue;
+            }
             let mut jiter = Jiter::with_tape(rest, std::mem::take(&mut self.tape));
             let outcome = self.document(&mut jiter, rows);
             let end = jiter.current_index();
@@ -255,15 +257,21 @@ impl JsonReader {
         jiter: &mut Jiter<'_>,
         rows: &mut Rows,
     ) -> Result<(), JiterError> {
-        let mut place = 0;
+        let mut end = jiter.current_index();
+        let mut place = Some(Place::BEGINNING);
         let mut key = jiter.known_object()?;
         while let Some(text) = key {
-            let found = self.nodes[node].find(place, text);
+            let found = self.nodes[node].find(text);
+            jiter.peek()?;
+            if let Some(known) = place {
+                let before = jiter.slice_to_current(end);
+                place = self.nodes[node].shape.learn(known, before, found);
+            }
             match found {
                 Some(found) => self.value(node, found, jiter, rows)?,
                 None => jiter.next_skip()?,
             }
-            place += 1;
+            end = jiter.current_index();
             key = jiter.next_key()?;
         }
         Ok(())
@@ -363,25 +371,13 @@ impl Node {
         found.map(|(_, target)| *target)
     }
 
-    /// What `key`, the object's key number `place`, leads to: the column of that name, else one whose
-    /// name differs only in case.
-    fn find(&mut self, place: usize, key: &str) -> Option<Found> {
-        if let Some((known, found)) = self.shape.get(place)
-            && &**known == key
-        {
-            return *found;
-        }
+    /// What `key` leads to: the column of that name, else one whose name differs only in case.
+    fn find(&self, key: &str) -> Option<Found> {
         let exact = self.by_key.get(key).map(|&target| Found { target, exact: true });
-        let found = exact.or_else(|| {
+        exact.or_else(|| {
             let target = self.by_lower_key.get(&key.to_lowercase())?;
             Some(Found { target: *target, exact: false })
-        });
-        if place < self.shape.len() {
-            self.shape[place] = (key.into(), found);
-        } else if place == self.shape.len() && place < SHAPE_KEYS_MAX {
-            self.shape.push((key.into(), found));
-        }
-        found
+        })
     }
 }
 
@@ -393,54 +389,6 @@ fn describe(error: &JiterError) -> String {
 /// What comes before it is as much of a broken document as can be known.
 fn next_line_object(record: &[u8]) -> Option<usize> {
     memchr::memmem::find(record, b"\n{").map(|newline| newline + 1)
-}
-
-/// The steps of `$.a.b`, `$['a']["b"]`, `$.a[0].b`; a closing `[0:]`, KDA's mark of an array taken
-/// whole, is no step.
-fn parse_path(column: &str, mapping: &str) -> Result<Path> {
-    let wrong = |why: &str| {
-        Error::sql(format!("column {column}: cannot follow the path '{mapping}': {why}"))
-            .with_hint("write it like '$.quote.price'")
-    };
-    let Some(path) = mapping.trim().strip_prefix('$') else {
-        return Err(wrong("it does not begin with '$'"));
-    };
-    let mut rest = path.strip_suffix("[0:]").unwrap_or(path);
-    let mut steps = Vec::new();
-    let mut array = None;
-    while !rest.is_empty() {
-        if let Some((index, behind)) = element(rest) {
-            steps.push(Step::Index(index));
-            rest = behind;
-            continue;
-        }
-        let (key, behind) = if let Some(quoted) = rest.strip_prefix("['") {
-            quoted.split_once("']").ok_or_else(|| wrong("a ' is not closed"))?
-        } else if let Some(quoted) = rest.strip_prefix("[\"") {
-            quoted.split_once("\"]").ok_or_else(|| wrong("a \" is not closed"))?
-        } else if let Some(plain) = rest.strip_prefix('.') {
-            plain.split_at(plain.find(['.', '[']).unwrap_or(plain.len()))
-        } else if let Some(behind) = rest.strip_prefix("[0:]") {
-            if array.replace(std::mem::take(&mut steps)).is_some() {
-                return Err(wrong("an array inside an array cannot be taken apart"));
-            }
-            rest = behind;
-            continue;
-        } else {
-            return Err(wrong("only keys and elements can be followed"));
-        };
-        if key.is_empty() {
-            return Err(wrong("a key is empty"));
-        }
-        steps.push(Step::Key(key.to_owned()));
-        rest = behind;
-    }
-    match array {
-        _ if steps.is_empty() => Err(wrong("it names no key")),
-        Some(array) if array.is_empty() => Err(wrong("a record is an object, not an array")),
-        Some(array) => Ok(Path { steps: array, in_element: steps }),
-        None => Ok(Path { steps, in_element: Vec::new() }),
-    }
 }
 
 fn two_arrays(column: &str, other: &[Step]) -> Error {
@@ -469,36 +417,4 @@ fn elements(source: &[u8]) -> Vec<&[u8]> {
         next = jiter.array_step();
     }
     elements
-}
-
-/// The number of `[0]…`, and what is behind it.
-fn element(path: &str) -> Option<(usize, &str)> {
-    let (number, behind) = path.strip_prefix('[')?.split_once(']')?;
-    Some((number.parse().ok()?, behind))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn paths_are_keys() {
-        let keys = |path| parse_path("C", path).map(|p| p.steps).map_err(|error| error.to_string());
-        let key = |key: &str| Step::Key(key.to_owned());
-        assert_eq!(keys("$.a.b").unwrap(), [key("a"), key("b")]);
-        assert_eq!(keys("$['a.b'][\"c\"].d").unwrap(), [key("a.b"), key("c"), key("d")]);
-        assert_eq!(keys("$.list[0:]").unwrap(), [key("list")]);
-        assert_eq!(keys("$.list[3].x").unwrap(), [key("list"), Step::Index(3), key("x")]);
-        for (path, why) in [
-            ("a.b", "begin with '$'"),
-            ("$", "names no key"),
-            ("$..a", "key is empty"),
-            ("$['a", "not closed"),
-            ("$.list[0:].x[0:].y", "inside an array"),
-            ("$[0:].x", "not an array"),
-            ("$.list[-1]", "only keys"),
-        ] {
-            assert!(keys(path).unwrap_err().contains(why), "{path}");
-        }
-    }
 }

@@ -25,7 +25,7 @@ fn columns() -> Vec<ColumnDef> {
     ]
 }
 
-fn stream(columns: Vec<ColumnDef>) -> RelationDef {
+pub(super) fn stream(columns: Vec<ColumnDef>) -> RelationDef {
     RelationDef { name: "S".into(), columns, options: vec![], rowtime: Rowtime::Arrival }
 }
 
@@ -47,7 +47,11 @@ fn push(decoder: &mut RowDecoder, record: &[u8], position: usize) {
     decoder.push(record, &address);
 }
 
-fn decode(def: &RelationDef, format: &Format, records: &[&[u8]]) -> (RecordBatch, Vec<BadRow>) {
+pub(super) fn decode(
+    def: &RelationDef,
+    format: &Format,
+    records: &[&[u8]],
+) -> (RecordBatch, Vec<BadRow>) {
     let mut decoder = decoder(def, format);
     for (index, record) in records.iter().enumerate() {
         push(&mut decoder, record, index + 1);
