@@ -8,13 +8,27 @@ use std::sync::Arc;
 use arrow::array::{AsArray, RecordBatch, UInt32Array};
 use arrow::compute::{take, take_record_batch};
 
+use super::PARALLEL_ROWS_MIN;
 use crate::dataflow::Distribution;
-use crate::delta::Delta;
-use crate::error::Result;
+use crate::delta::{Delta, total_rows};
+use crate::error::{Error, Result};
 use crate::key_group::{hash_keys, lane_of};
 
 /// The changes of an edge, by lane.
 pub(super) type Lanes = Vec<Vec<Delta>>;
+
+/// `deltas` of `rows` rows in all, an equal share of them for each of so many lanes; one after another
+/// the lanes have them in their order.
+pub(super) fn share_out(deltas: impl Iterator<Item = Delta>, rows: usize, lanes: usize) -> Lanes {
+    let mut shares = vec![Vec::new(); lanes];
+    let mut before = 0;
+    for delta in deltas {
+        let lane = before * lanes / rows.max(1);
+        before += delta.num_rows();
+        shares[lane.min(lanes - 1)].push(delta);
+    }
+    shares
+}
 
 /// `lanes` as `distribution` wants them.
 pub(super) fn exchange(lanes: &Lanes, distribution: &Distribution) -> Result<Lanes> {
@@ -30,13 +44,31 @@ pub(super) fn exchange(lanes: &Lanes, distribution: &Distribution) -> Result<Lan
         }
         Distribution::Broadcast => Ok(vec![lanes.concat(); lanes.len()]),
         Distribution::Hash(columns) => {
-            let mut spread = vec![Vec::new(); lanes.len()];
-            for delta in lanes.iter().flatten() {
-                spread_by_hash(delta, columns, &mut spread)?;
-            }
-            Ok(spread)
+            let rows = lanes.iter().map(|deltas| total_rows(deltas)).sum();
+            let deltas = lanes.iter().flatten().cloned();
+            let shares = if rows < PARALLEL_ROWS_MIN { 1 } else { lanes.len() };
+            spread_shares(&share_out(deltas, rows, shares), columns, lanes.len())
         }
     }
+}
+
+/// Spreads each of `shares` on a thread of its own and puts what they give one behind the other.
+fn spread_shares(shares: &[Vec<Delta>], columns: &[usize], lanes: usize) -> Result<Lanes> {
+    let spread = |share: &[Delta]| -> Result<Lanes> {
+        let mut spread = vec![Vec::new(); lanes];
+        share.iter().try_for_each(|delta| spread_by_hash(delta, columns, &mut spread))?;
+        Ok(spread)
+    };
+    let Some((first, others)) = shares.split_first() else { return Ok(vec![Vec::new(); lanes]) };
+    std::thread::scope(|scope| {
+        let others: Vec<_> = others.iter().map(|share| scope.spawn(|| spread(share))).collect();
+        let mut all = spread(first)?;
+        for other in others {
+            let other = other.join().unwrap_or_else(|_| Err(Error::bug("an exchange panicked")))?;
+            all.iter_mut().zip(other).for_each(|(lane, deltas)| lane.extend(deltas));
+        }
+        Ok(all)
+    })
 }
 
 fn spread_by_hash(delta: &Delta, columns: &[usize], spread: &mut Lanes) -> Result<()> {

@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 
-use self::exchange::{Lanes, exchange};
+use self::exchange::{Lanes, exchange, share_out};
 pub use self::figures::NodeFigures;
 use self::source::{Arrived, SourceState};
 pub use self::state::{Snapshot, fold};
@@ -28,8 +28,8 @@ use crate::operators::{EpochContext, Input, Operator, Output};
 use crate::port::SourceEvent;
 use crate::watermark::{Watermark, Watermarks};
 
-/// The rows of a node's inputs from which its lanes run on threads of their own. Starting threads
-/// takes some tens of microseconds, about what a thousand rows cost.
+/// The rows of a node's inputs from which its lanes run on threads of their own, and rows are spread
+/// by several. Starting threads takes some tens of microseconds, about what a thousand rows cost.
 const PARALLEL_ROWS_MIN: usize = 16_384;
 
 /// Bad rows of one epoch that `error_stream` takes in at most: a queue with a size. What is beyond is
@@ -135,7 +135,7 @@ impl Executor {
         let mut below_errors: Vec<bool> = Vec::with_capacity(dataflow.nodes.len());
         for (id, node) in dataflow.iter() {
             nodes.push(match &node.kind {
-                NodeKind::Source(source) => Running::Source(SourceState::new(source, lanes)),
+                NodeKind::Source(source) => Running::Source(SourceState::new(source)),
                 NodeKind::ErrorStream => Running::ErrorStream,
                 NodeKind::Table(_) => Running::Table { rows: Vec::new(), saved: true },
                 NodeKind::Operator(spec) => {
@@ -286,11 +286,9 @@ impl Executor {
         let mut watermarks = Watermarks::none(columns);
         let watermark = source.advance(epoch.now_ms);
         source.timed_columns().for_each(|column| watermarks.0[column] = Some(watermark));
-        let mut lanes = vec![Vec::new(); self.lanes];
-        for (lane, batch) in arrived.rows {
-            epoch.output.rows_in += batch.num_rows() as u64;
-            lanes[lane].push(Delta::append(batch));
-        }
+        let rows: usize = arrived.rows.iter().map(RecordBatch::num_rows).sum();
+        epoch.output.rows_in += rows as u64;
+        let lanes = share_out(arrived.rows.into_iter().map(Delta::append), rows, self.lanes);
         self.set_aside(id, arrived.bad, epoch);
         Ok((lanes, watermarks))
     }

@@ -30,8 +30,6 @@ use crate::watermark::Watermark;
 /// What is kept per partition.
 #[derive(Debug, Clone)]
 struct Partition {
-    /// The lane its rows go to.
-    lane: usize,
     /// Its watermark; [`i64::MIN`] before its first row.
     watermark: i64,
     status: Status,
@@ -56,20 +54,19 @@ pub(super) struct SourceState {
     partitions: BTreeMap<PartitionId, Partition>,
     watermark: Watermark,
     ended: bool,
-    lanes: usize,
 }
 
 /// What an event brought.
 #[derive(Debug, Default)]
 pub(super) struct Arrived {
-    /// Rows, and the lane they belong to.
-    pub(super) rows: Vec<(usize, RecordBatch)>,
+    /// Rows, in the order they came.
+    pub(super) rows: Vec<RecordBatch>,
     /// Bad and late rows.
     pub(super) bad: Vec<BadRow>,
 }
 
 impl SourceState {
-    pub(super) fn new(node: &SourceNode, lanes: usize) -> Self {
+    pub(super) fn new(node: &SourceNode) -> Self {
         Self {
             stream: node.stream.as_str().into(),
             rowtime: node.rowtime,
@@ -78,7 +75,6 @@ impl SourceState {
             partitions: BTreeMap::new(),
             watermark: Watermark::Unknown,
             ended: false,
-            lanes,
         }
     }
 
@@ -129,8 +125,7 @@ impl SourceState {
         }
         let inherited = parents.iter().filter_map(|parent| self.partitions.get(parent));
         let watermark = inherited.map(|parent| parent.watermark).min().unwrap_or(i64::MIN);
-        let (lane, status) = (self.partitions.len() % self.lanes, Status::Active);
-        let partition = Partition { lane, watermark, status, position: None, parents };
+        let partition = Partition { watermark, status: Status::Active, position: None, parents };
         self.partitions.insert(id, partition);
     }
 
@@ -163,9 +158,8 @@ impl SourceState {
             Some(i64::MAX) => Watermark::End,
             Some(at) => Watermark::At(at),
         };
-        let partitions = record.partitions.iter().enumerate().map(|(index, partition)| {
+        let partitions = record.partitions.iter().map(|partition| {
             let restored = Partition {
-                lane: index % self.lanes,
                 watermark: partition.watermark.unwrap_or(i64::MIN),
                 status: match partition.status {
                     PartitionStatus::Active => Status::Active,
@@ -182,9 +176,7 @@ impl SourceState {
 
     /// The partition `id`, discovered now if the source did not announce it.
     fn partition(&mut self, id: &PartitionId) -> &mut Partition {
-        let lane = self.partitions.len() % self.lanes;
         self.partitions.entry(id.clone()).or_insert(Partition {
-            lane,
             watermark: i64::MIN,
             status: Status::Active,
             position: None,
@@ -202,7 +194,6 @@ impl SourceState {
         }
         partition.status = Status::Active;
         partition.position = Some(batch.position.clone());
-        let lane = partition.lane;
         arrived.bad.extend(batch.bad);
         if batch.rows.num_rows() == 0 {
             return Ok(());
@@ -225,7 +216,7 @@ impl SourceState {
             }
         };
         if rows.num_rows() > 0 {
-            arrived.rows.push((lane, rows));
+            arrived.rows.push(rows);
         }
         Ok(())
     }
@@ -348,7 +339,7 @@ mod tests {
             time_columns: vec![],
             order,
         };
-        SourceState::new(&node, 2)
+        SourceState::new(&node)
     }
 
     fn rows(partition: &str, times: &[i64]) -> SourceEvent {
@@ -365,7 +356,7 @@ mod tests {
     fn take(source: &mut SourceState, event: SourceEvent) -> (Vec<i64>, usize) {
         let mut arrived = Arrived::default();
         source.take(event, &mut arrived).unwrap();
-        let times = arrived.rows.iter().flat_map(|(_, batch)| {
+        let times = arrived.rows.iter().flat_map(|batch| {
             batch.column(0).as_primitive::<TimestampMillisecondType>().values().to_vec()
         });
         (times.collect(), arrived.bad.len())
