@@ -423,7 +423,8 @@ beside DataFusion (or arrow-json) on the same input in the same run, then the wh
 disk to Parquet on disk. Compare the ratios: events per second depend on the machine.
 
   millstream bench --events 2000000 --parallelism 1
-  millstream bench nexmark --events 1000000 --queries q0,q4";
+  millstream bench nexmark --events 1000000 --queries q0,q4
+  millstream bench state --keys 10000000 --only checkpoint";
 
 /// `millstream bench`.
 #[derive(Debug, Args)]
@@ -454,6 +455,42 @@ pub struct BenchArgs {
 pub enum BenchWhat {
     /// The queries of Nexmark from JSON on disk to nowhere, beside DataFusion over the same files
     Nexmark(NexmarkArgs),
+    /// Checkpoints, restarts, and state larger than memory, of an aggregate over many keys
+    State(BenchState),
+}
+
+/// `millstream bench state`.
+#[derive(Debug, Args)]
+pub struct BenchState {
+    /// Keys of the aggregate
+    #[arg(long, default_value_t = 10_000_000, value_parser = clap::value_parser!(u64).range(1..))]
+    pub keys: u64,
+    /// Width of a key as text; 0 is a BIGINT
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    pub key_bytes: usize,
+    /// Measure only this
+    #[arg(long, value_enum)]
+    pub only: Option<StateFigure>,
+    /// How often a checkpoint is taken when throughput is measured
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = interval)]
+    pub interval: Duration,
+    /// Lanes of the engine
+    #[arg(long, default_value_t = 1, value_parser = lanes)]
+    pub lanes: usize,
+    /// Seed of the keys
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+}
+
+/// What `millstream bench state` measures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum StateFigure {
+    /// A checkpoint of few changes beside one of all keys, pauses, and restarts
+    Checkpoint,
+    /// Runs with checkpoints beside runs without
+    Throughput,
+    /// State ten times its memory beside state that fits, keys chosen evenly and unevenly
+    Memory,
 }
 
 /// `millstream bench nexmark`.

@@ -10,6 +10,7 @@ mod measure;
 mod nexmark;
 mod pipeline;
 mod queries;
+mod state;
 
 use crate::cli::{BenchArgs, BenchWhat};
 use crate::failure::Failure;
@@ -22,8 +23,10 @@ use self::measure::{Comparison, Report};
 ///
 /// When a query fails: then the figures mean nothing.
 pub fn bench(args: &BenchArgs) -> Result<(), Failure> {
-    if let Some(BenchWhat::Nexmark(args)) = &args.what {
-        return nexmark::bench(args);
+    match &args.what {
+        Some(BenchWhat::Nexmark(args)) => return nexmark::bench(args),
+        Some(BenchWhat::State(args)) => return state::bench(args),
+        None => {}
     }
     let mut report = Report::new(args.runs);
     let events = events::Events::generate(args.events, args.seed);
