@@ -10,6 +10,7 @@
 mod from_text;
 mod to_text;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, BinaryBuilder, Float64Array};
@@ -65,10 +66,15 @@ impl Target {
         Self { name: name.to_owned(), length, scale, qualifier: String::new() }
     }
 
-    /// As much of `text` as the type has room for.
-    pub(super) fn cut<'t>(&self, text: &'t str) -> &'t str {
+    /// As much of `text` as the type has room for, filled up with blanks if it is a `CHAR`.
+    pub(super) fn stored<'t>(&self, text: &'t str) -> Cow<'t, str> {
         let end = text.char_indices().nth(self.length).filter(|_| self.length > 0);
-        end.and_then(|(end, _)| text.get(..end)).unwrap_or(text)
+        let text = end.and_then(|(end, _)| text.get(..end)).unwrap_or(text);
+        let missing = self.length.saturating_sub(text.chars().count());
+        if self.name != "CHAR" || missing == 0 {
+            return text.into();
+        }
+        format!("{text}{}", " ".repeat(missing)).into()
     }
 
     /// The type that the literals from `first` on say.

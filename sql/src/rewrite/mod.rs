@@ -13,6 +13,7 @@ mod monotonic;
 mod pattern;
 mod period;
 mod refused;
+mod row_value;
 mod text;
 mod time;
 mod unnest;
@@ -90,6 +91,7 @@ impl VisitorMut for Rewriter {
             text::expression,
             time::expression,
             modulo::expression,
+            row_value::expression,
         ];
         stop_on(passes.into_iter().try_for_each(|pass| pass(expr)))
     }

@@ -56,6 +56,7 @@ scripts! {
     kda_operators: "kda/functions/operators.slt",
     kda_period: "kda/functions/period.slt",
     kda_period_edges: "kda/functions/period_edges.slt",
+    kda_row_value: "kda/functions/row_value.slt",
     kda_text: "kda/functions/text.slt",
     kda_vectors: "kda/functions/vectors.slt",
     json: "select/json.slt",

@@ -147,8 +147,8 @@ impl Column {
 
     fn values(&self, texts: StringArray) -> Result<ArrayRef> {
         if self.is_text() {
-            let cut = texts.iter().map(|text| text.map(|text| self.target.cut(text)));
-            return Ok(Arc::new(cut.collect::<StringArray>()));
+            let stored = texts.iter().map(|text| text.map(|text| self.target.stored(text)));
+            return Ok(Arc::new(stored.collect::<StringArray>()));
         }
         let texts: ArrayRef = Arc::new(texts);
         cast::read(&texts, self.pattern.as_ref(), &self.target)
