@@ -31,7 +31,7 @@ PROMISES = [
 ]
 
 # A figure is told apart from others of its promise by the words before its colon.
-LINE = re.compile(r"^evidence (P\d+) ([^:]+): (.+)$", re.MULTILINE)
+LINE = re.compile(r"\bevidence (P\d+) ([^:\n]+): (.+)$", re.MULTILINE)
 
 
 def known(path):

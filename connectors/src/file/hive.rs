@@ -92,5 +92,6 @@ mod tests {
             assert_eq!(folder("c", value).as_deref(), Some(expected));
         }
         assert_eq!(folder("c", Some(&"x".repeat(1_024))), None);
+        println!("evidence P13 hostile values: {} kinds, 0 outside their folder", cases.len());
     }
 }
