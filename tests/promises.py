@@ -1,6 +1,7 @@
 """The promises of Millstream, and the figures that the tests have reached for each.
 
-usage: promises.py collect JUNIT EVIDENCE    takes the lines "evidence Pn …" of a run into EVIDENCE
+usage: promises.py collect RUN EVIDENCE      takes the lines "evidence Pn …" of a run, which is a JUnit
+                                             file or what a program said, into EVIDENCE
        promises.py show EVIDENCE             prints the promises, their figures, and what was not run
 
 A test prints such a line when it passes; what it says was so in that run. EVIDENCE keeps the newest
@@ -42,15 +43,23 @@ def known(path):
         return {}
 
 
-def collect(junit, evidence):
+def said_by(run):
+    """What the tests that passed said, or all that a program did."""
+    if not run.endswith(".xml"):
+        with open(run) as file:
+            yield file.read()
+        return
     import xml.etree.ElementTree as tree
 
+    for case in tree.parse(run).iter("testcase"):
+        if case.find("failure") is None and case.find("error") is None:
+            yield "".join(part.text or "" for part in case.iter("system-out"))
+
+
+def collect(run, evidence):
     found = known(evidence)
     today = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M")
-    for case in tree.parse(junit).iter("testcase"):
-        if case.find("failure") is not None or case.find("error") is not None:
-            continue
-        said = "".join(part.text or "" for part in case.iter("system-out"))
+    for said in said_by(run):
         for promise, what, figure in LINE.findall(said):
             found.setdefault(promise, {})[what] = {"figure": figure, "when": today}
     with open(evidence, "w") as file:

@@ -5,17 +5,15 @@
 //! of all tests each target is fed a little; `./test fuzz` feeds it for a minute, or as many seconds as
 //! `MILLSTREAM_FUZZ` says.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use arrow::datatypes::DataType;
-use millstream_engine::definition::{ColumnDef, RelationDef, Rowtime, TIMESTAMP_TYPE};
 use millstream_engine::{Clock, SystemClock};
 use proptest::prelude::*;
 use proptest::sample::Index;
 use proptest::test_runner::{Config, TestRunner};
 
-use crate::decode::{Delimiters, Format, RecordAddress, RowDecoder};
+use crate::decode::tests::{columns, decode as decoded, stream};
+use crate::decode::{Delimiters, Format};
 
 /// Inputs of a run of all tests.
 const CASES: u32 = 500;
@@ -101,30 +99,9 @@ fn feed(name: &str, records: &[Vec<u8>], target: impl Fn(&[u8])) {
 
 /// Reads `bytes` as a record of a stream of columns of many types.
 fn decode(format: &Format, bytes: &[u8]) {
-    let columns = vec![
-        ColumnDef::new("NAME", DataType::Utf8),
-        ColumnDef::new("COUNT", DataType::Int32),
-        ColumnDef::new("PRICE", DataType::Float64),
-        ColumnDef::new("PAID", DataType::Boolean),
-        ColumnDef::new("AT", TIMESTAMP_TYPE),
-        ColumnDef::new("AMOUNT", DataType::Decimal128(12, 2)),
-        ColumnDef { nullable: false, ..ColumnDef::new("DAY", DataType::Date32) },
-    ];
-    let options = Vec::new();
-    let def = RelationDef { name: "S".into(), columns, options, rowtime: Rowtime::Arrival };
-    let projection: Vec<usize> = (0..def.columns.len()).collect();
-    let mut decoder = RowDecoder::new(&def, &projection, format).unwrap();
-    let partition = Arc::from("shard");
-    let address = RecordAddress {
-        arrival_ms: 1,
-        partition: &partition,
-        position: &"1",
-        partition_key: None,
-        sequence_number: Some("1"),
-        shard_id: None,
-    };
-    decoder.push(bytes, &address);
-    let (rows, bad) = decoder.finish().unwrap();
+    let mut columns = columns();
+    columns[6].nullable = false;
+    let (rows, bad) = decoded(&stream(columns), format, &[bytes]);
     assert!(rows.num_rows() + bad.len() > 0, "a record leaves something behind");
 }
 

@@ -5,5 +5,6 @@
 
 pub mod peers;
 pub mod pipeline;
+pub mod planted;
 pub mod program;
 pub mod slt;

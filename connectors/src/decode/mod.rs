@@ -18,7 +18,7 @@ mod json;
 mod number;
 mod rows;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod time;
 
 use std::fmt;

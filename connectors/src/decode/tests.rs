@@ -13,7 +13,7 @@ use proptest::prelude::*;
 
 use super::{Delimiters, Format, RecordAddress, RowDecoder};
 
-fn columns() -> Vec<ColumnDef> {
+pub(crate) fn columns() -> Vec<ColumnDef> {
     vec![
         ColumnDef::new("NAME", DataType::Utf8),
         ColumnDef::new("COUNT", DataType::Int32),
@@ -25,7 +25,7 @@ fn columns() -> Vec<ColumnDef> {
     ]
 }
 
-pub(super) fn stream(columns: Vec<ColumnDef>) -> RelationDef {
+pub(crate) fn stream(columns: Vec<ColumnDef>) -> RelationDef {
     RelationDef { name: "S".into(), columns, options: vec![], rowtime: Rowtime::Arrival }
 }
 
@@ -47,7 +47,7 @@ fn push(decoder: &mut RowDecoder, record: &[u8], position: usize) {
     decoder.push(record, &address);
 }
 
-pub(super) fn decode(
+pub(crate) fn decode(
     def: &RelationDef,
     format: &Format,
     records: &[&[u8]],

@@ -99,15 +99,14 @@ mod tests {
 
     use async_trait::async_trait;
     use millstream_engine::task::OwnedTask;
-    use millstream_engine::{Clock, ManualClock, Metrics};
+    use millstream_engine::{Clock, ManualClock};
 
     use super::*;
     use crate::kinesis::api::{KinesisApi, Page, Record, Resume, ShardInfo};
     use crate::kinesis::failure::Failure;
-    use crate::kinesis::options::OnDataLoss;
     use crate::kinesis::position::Standing;
-    use crate::kinesis::room::Room;
     use crate::kinesis::sequence::SequenceNumber;
+    use crate::kinesis::shard::tests::reading;
     use crate::kinesis::shard::{Reading, ShardReader, Step};
 
     const SHARDS: usize = 16;
@@ -191,21 +190,8 @@ mod tests {
     /// W10: how far the shards' records, as the engine gets them, are apart at most.
     async fn lead(align: bool) -> i64 {
         let (api, alignment) = (Arc::new(Day::default()), Alignment::default());
-        let reading = Reading {
-            api: Arc::clone(&api) as Arc<dyn KinesisApi>,
-            beside: api,
-            pushed: false,
-            clock: Arc::new(Turns(ManualClock::new(DAY_MS))),
-            stream: "stream 's'".into(),
-            poll_interval: Duration::from_secs(1),
-            idle_timeout: Duration::ZERO,
-            caught_up_at_ms: None,
-            limited: false,
-            on_data_loss: OnDataLoss::Fail,
-            metrics: Metrics::default(),
-            alignment: alignment.clone(),
-            room: Room::default(),
-        };
+        let clock = Arc::new(Turns(ManualClock::new(DAY_MS)));
+        let reading = Reading { alignment: alignment.clone(), ..reading(api, clock) };
         let at = Arc::new(Mutex::new(BTreeMap::new()));
         let lead = Arc::new(Mutex::new(0));
         let names: Vec<Arc<str>> = (0..SHARDS).map(|n| Arc::from(n.to_string())).collect();

@@ -111,15 +111,15 @@ mod tests {
     use std::time::Duration;
 
     use async_trait::async_trait;
+    use millstream_engine::SystemClock;
     use millstream_engine::task::OwnedTask;
-    use millstream_engine::{Metrics, SystemClock};
 
     use super::*;
     use crate::kinesis::api::{KinesisApi, Page, Record, Resume, ShardInfo};
     use crate::kinesis::failure::Failure;
-    use crate::kinesis::options::OnDataLoss;
     use crate::kinesis::position::Standing;
     use crate::kinesis::sequence::SequenceNumber;
+    use crate::kinesis::shard::tests::reading;
     use crate::kinesis::shard::{Reading, ShardReader, Step};
 
     const SHARDS: u64 = 32;
@@ -170,19 +170,10 @@ mod tests {
         let (most, answers) = (AtomicU64::new(0), AtomicU64::new(0));
         let api = Arc::new(Large { room: room.clone(), most, answers });
         let reading = Reading {
-            api: Arc::clone(&api) as Arc<dyn KinesisApi>,
-            beside: Arc::clone(&api) as Arc<dyn KinesisApi>,
-            pushed: false,
-            clock: Arc::new(SystemClock::new()),
-            stream: "stream 's'".into(),
             poll_interval: Duration::from_millis(1),
-            idle_timeout: Duration::ZERO,
-            caught_up_at_ms: None,
-            limited: false,
-            on_data_loss: OnDataLoss::Fail,
-            metrics: Metrics::default(),
             alignment: alignment.clone(),
             room: room.clone(),
+            ..reading(Arc::clone(&api) as _, Arc::new(SystemClock::new()))
         };
         let names: Vec<Arc<str>> = (0..SHARDS).map(|n| Arc::from(n.to_string())).collect();
         names.iter().for_each(|name| alignment.join(name));

@@ -489,4 +489,4 @@ impl ShardReader {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

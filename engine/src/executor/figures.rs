@@ -49,8 +49,8 @@ impl NodeFigures {
 }
 
 fn taken_back(delta: &Delta) -> u64 {
-    let weights = delta.weights.iter().flat_map(|weights| weights.values().iter());
-    weights.filter(|weight| **weight < 0).count() as u64
+    let Some(weights) = &delta.weights else { return 0 };
+    weights.values().iter().filter(|weight| **weight < 0).count() as u64
 }
 
 #[cfg(test)]

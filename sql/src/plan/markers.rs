@@ -6,15 +6,14 @@
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, Int64Array, TimestampMillisecondArray};
-use arrow::datatypes::{DataType, Field, FieldRef, Int64Type, TimestampMillisecondType};
+use arrow::datatypes::{DataType, Int64Type, TimestampMillisecondType};
 use datafusion::common::tree_node::Transformed;
 use datafusion::common::{DataFusionError, Result, ScalarValue, plan_err};
 use datafusion::logical_expr::expr::{ScalarFunction, WindowFunction};
-use datafusion::logical_expr::function::{PartitionEvaluatorArgs, WindowUDFFieldArgs};
 use datafusion::logical_expr::{
-    Aggregate, ColumnarValue, Expr, LogicalPlan, LogicalPlanBuilder, PartitionEvaluator,
-    Projection, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Sort, Volatility,
-    WindowFrame, WindowFunctionDefinition, WindowUDF, WindowUDFImpl,
+    Aggregate, ColumnarValue, Expr, LogicalPlan, LogicalPlanBuilder, Projection,
+    ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Sort, Volatility, WindowFrame,
+    WindowFunctionDefinition, WindowUDF,
 };
 use millstream_engine::definition::{ROWTIME, TIMESTAMP_TYPE};
 use millstream_engine::monotonic::to_numbers;
@@ -22,6 +21,7 @@ use millstream_engine::monotonic::to_numbers;
 use super::functions::functions;
 use super::models;
 use super::not_in;
+use super::over_partition::over_partition;
 use crate::rewrite::ARRIVAL_ORDER;
 use crate::rowtime::HIDDEN_ROWTIME;
 use crate::rowtime::windowed::JOINED_AT;
@@ -74,8 +74,7 @@ fn staggered(aggregate: Aggregate) -> Result<Transformed<LogicalPlan>> {
     let Some([time, length]) = arguments(&marker, STAGGER) else {
         return plan_err!("a stagger window is over the rows of a stream");
     };
-    let function =
-        WindowFunctionDefinition::WindowUDF(Arc::new(WindowUDF::from(StaggerEnd::new())));
+    let function = WindowFunctionDefinition::WindowUDF(Arc::new(stagger_end()));
     let mut call = WindowFunction::new(function, vec![time.clone(), length.clone()]);
     call.params.partition_by = keys.clone();
     call.params.order_by = vec![arrival_order(time.clone()).sort(true, false)];
@@ -243,63 +242,31 @@ fn times(column: &ArrayRef) -> &TimestampMillisecondArray {
 }
 
 /// The end of a row's stagger window, in batch.
-#[derive(Debug, PartialEq, Eq, Hash)]
-struct StaggerEnd {
-    signature: Signature,
+fn stagger_end() -> WindowUDF {
+    let signature = Signature::any(2, Volatility::Immutable);
+    over_partition(STAGGER_END, signature, stagger_ends, |_, _| Ok(TIMESTAMP_TYPE))
 }
 
-impl StaggerEnd {
-    fn new() -> Self {
-        Self { signature: Signature::any(2, Volatility::Immutable) }
-    }
-}
-
-impl WindowUDFImpl for StaggerEnd {
-    fn name(&self) -> &'static str {
-        STAGGER_END
-    }
-
-    fn signature(&self) -> &Signature {
-        &self.signature
-    }
-
-    fn partition_evaluator(
-        &self,
-        _args: PartitionEvaluatorArgs,
-    ) -> Result<Box<dyn PartitionEvaluator>> {
-        Ok(Box::new(Ends))
-    }
-
-    fn field(&self, args: WindowUDFFieldArgs) -> Result<FieldRef> {
-        Ok(Arc::new(Field::new(args.name(), TIMESTAMP_TYPE, true)))
-    }
-}
-
-/// The rows of one partition in the order of time.
-#[derive(Debug)]
-struct Ends;
-
-impl PartitionEvaluator for Ends {
-    fn evaluate_all(&mut self, values: &[ArrayRef], _num_rows: usize) -> Result<ArrayRef> {
-        let [times, lengths] = values else {
-            return Err(DataFusionError::Internal("a stagger window has two arguments".to_owned()));
-        };
-        let of_type =
-            |length| DataFusionError::Plan(format!("{length} is no length of a stagger window"));
-        let length = ScalarValue::try_from_array(lengths, 0)?;
-        let length = length_ms(&length).ok_or_else(|| of_type(&length))?;
-        let numbers = to_numbers(times).map_err(|e| DataFusionError::External(Box::new(e)))?;
-        let mut open = i64::MIN;
-        let end = |time: Option<i64>| {
-            let time = time?;
-            if time >= open {
-                open = time.saturating_add(length);
-            }
-            Some(open)
-        };
-        let ends: Int64Array = numbers.as_primitive::<Int64Type>().iter().map(end).collect();
-        Ok(arrow::compute::cast(&ends, &TIMESTAMP_TYPE)?)
-    }
+/// The ends of the stagger windows of the rows of one partition, in the order of time.
+fn stagger_ends(_name: &str, values: &[ArrayRef], _rows: usize) -> Result<ArrayRef> {
+    let [times, lengths] = values else {
+        return Err(DataFusionError::Internal("a stagger window has two arguments".to_owned()));
+    };
+    let of_type =
+        |length| DataFusionError::Plan(format!("{length} is no length of a stagger window"));
+    let length = ScalarValue::try_from_array(lengths, 0)?;
+    let length = length_ms(&length).ok_or_else(|| of_type(&length))?;
+    let numbers = to_numbers(times).map_err(|e| DataFusionError::External(Box::new(e)))?;
+    let mut open = i64::MIN;
+    let end = |time: Option<i64>| {
+        let time = time?;
+        if time >= open {
+            open = time.saturating_add(length);
+        }
+        Some(open)
+    };
+    let ends: Int64Array = numbers.as_primitive::<Int64Type>().iter().map(end).collect();
+    Ok(arrow::compute::cast(&ends, &TIMESTAMP_TYPE)?)
 }
 
 /// A day-time interval longer than nothing, in milliseconds.

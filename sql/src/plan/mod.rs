@@ -23,6 +23,7 @@ mod names;
 mod not_in;
 mod operators;
 mod order;
+mod over_partition;
 mod padded;
 mod relations;
 mod shift;

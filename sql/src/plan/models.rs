@@ -3,26 +3,28 @@
 //! continuous ones know them by name.
 
 use arrow::array::{Array, ArrayRef, AsArray};
-use arrow::datatypes::{DataType, Field, FieldRef};
+use arrow::datatypes::{DataType, Field};
 use datafusion::common::tree_node::Transformed;
 use datafusion::common::{Column, DataFusionError, Result, ScalarValue, exec_err, plan_err};
-use datafusion::logical_expr::function::{PartitionEvaluatorArgs, WindowUDFFieldArgs};
 use datafusion::logical_expr::{
-    Expr, LogicalPlan, PartitionEvaluator, Signature, Volatility, Window, WindowFunctionDefinition,
-    WindowUDF, WindowUDFImpl, lit,
+    Expr, LogicalPlan, Signature, Volatility, Window, WindowFunctionDefinition, WindowUDF, lit,
 };
 use millstream_engine::model::forest::ForestOptions;
 use millstream_engine::model::hotspots::HotspotOptions;
 use millstream_engine::model::{Model, ModelColumn, ModelKind};
 use std::sync::Arc;
 
+use super::over_partition::over_partition;
 use crate::rewrite::model::{FOREST_EXPLANATION, FOREST_SCORE, HOTSPOTS, NUMBERS_MAX};
 
 /// The window functions.
 pub(super) fn window() -> impl Iterator<Item = WindowUDF> {
     [FOREST_SCORE, FOREST_EXPLANATION, HOTSPOTS].into_iter().map(|name| {
         let signature = Signature::variadic_any(Volatility::Immutable);
-        WindowUDF::from(OfModel { name, signature })
+        let type_of = |name: &str, _: Option<&DataType>| {
+            Ok(if name == FOREST_SCORE { DataType::Float64 } else { DataType::Utf8 })
+        };
+        over_partition(name, signature, of_model, type_of)
     })
 }
 
@@ -122,68 +124,24 @@ pub(super) fn call_of(expr: &Expr) -> Option<&datafusion::logical_expr::expr::Wi
     }
 }
 
-#[derive(Debug, PartialEq, Eq, Hash)]
-struct OfModel {
-    name: &'static str,
-    signature: Signature,
-}
-
-impl WindowUDFImpl for OfModel {
-    fn name(&self) -> &str {
-        self.name
-    }
-
-    fn signature(&self) -> &Signature {
-        &self.signature
-    }
-
-    fn partition_evaluator(
-        &self,
-        _args: PartitionEvaluatorArgs<'_>,
-    ) -> Result<Box<dyn PartitionEvaluator>> {
-        Ok(Box::new(AllRows { name: self.name }))
-    }
-
-    fn field(&self, args: WindowUDFFieldArgs<'_>) -> Result<FieldRef> {
-        let data_type = if self.name == FOREST_SCORE { DataType::Float64 } else { DataType::Utf8 };
-        Ok(Arc::new(Field::new(args.name(), data_type, true)))
-    }
-}
-
 /// A model on all rows at once.
-#[derive(Debug)]
-struct AllRows {
-    name: &'static str,
-}
-
-impl PartitionEvaluator for AllRows {
-    fn evaluate_all(&mut self, values: &[ArrayRef], rows: usize) -> Result<ArrayRef> {
-        let [settings, names, numbers @ ..] = values else {
-            return exec_err!("a model has settings and columns");
-        };
-        let text = |values: &ArrayRef| -> Option<String> {
-            let values = values.as_string_opt::<i32>()?;
-            (!values.is_empty()).then(|| values.value(0).to_owned())
-        };
-        let (Some(settings), Some(names)) = (text(settings), text(names)) else {
-            return ScalarValue::Null.to_array_of_size(rows);
-        };
-        let Some((kind, column)) = model_of(self.name, &settings) else {
-            return exec_err!("a model has other settings");
-        };
-        let names = names.split('\n').map(str::to_owned).collect();
-        let mut model = Model::new(kind, names, vec![column]);
-        let columns =
-            model.run(numbers, rows).map_err(|e| DataFusionError::External(Box::new(e)))?;
-        let first = columns.into_iter().next();
-        first.ok_or_else(|| DataFusionError::Internal("a model gives a column".to_owned()))
-    }
-
-    fn supports_bounded_execution(&self) -> bool {
-        false
-    }
-
-    fn uses_window_frame(&self) -> bool {
-        false
-    }
+fn of_model(name: &str, values: &[ArrayRef], rows: usize) -> Result<ArrayRef> {
+    let [settings, names, numbers @ ..] = values else {
+        return exec_err!("a model has settings and columns");
+    };
+    let text = |values: &ArrayRef| -> Option<String> {
+        let values = values.as_string_opt::<i32>()?;
+        (!values.is_empty()).then(|| values.value(0).to_owned())
+    };
+    let (Some(settings), Some(names)) = (text(settings), text(names)) else {
+        return ScalarValue::Null.to_array_of_size(rows);
+    };
+    let Some((kind, column)) = model_of(name, &settings) else {
+        return exec_err!("a model has other settings");
+    };
+    let names = names.split('\n').map(str::to_owned).collect();
+    let mut model = Model::new(kind, names, vec![column]);
+    let columns = model.run(numbers, rows).map_err(|e| DataFusionError::External(Box::new(e)))?;
+    let first = columns.into_iter().next();
+    first.ok_or_else(|| DataFusionError::Internal("a model gives a column".to_owned()))
 }

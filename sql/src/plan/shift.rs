@@ -8,91 +8,49 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, UInt32Array, new_null_array};
 use arrow::compute::kernels::zip::zip;
 use arrow::compute::{cast, take};
-use arrow::datatypes::{DataType, Field, FieldRef, Int64Type};
+use arrow::datatypes::{DataType, Int64Type};
 use datafusion::common::{Result, plan_err};
-use datafusion::logical_expr::function::{PartitionEvaluatorArgs, WindowUDFFieldArgs};
-use datafusion::logical_expr::{
-    PartitionEvaluator, Signature, TypeSignature, Volatility, WindowUDF, WindowUDFImpl,
-};
+use datafusion::logical_expr::{Signature, TypeSignature, Volatility, WindowUDF};
+
+use super::over_partition::over_partition;
+
+const LAG: &str = "__lag_ignoring_nulls";
+const LEAD: &str = "__lead_ignoring_nulls";
 
 /// The form of `function` that passes over NULLs, if it is one of the two.
 pub(super) fn ignoring_nulls(function: &str) -> Option<Arc<WindowUDF>> {
-    let (name, back) = match function {
-        "lag" => ("__lag_ignoring_nulls", true),
-        "lead" => ("__lead_ignoring_nulls", false),
+    let name = match function {
+        "lag" => LAG,
+        "lead" => LEAD,
         _ => return None,
     };
     let forms = (1..=3).map(TypeSignature::Any).collect();
     let signature = Signature::one_of(forms, Volatility::Immutable);
-    Some(Arc::new(WindowUDF::from(Shift { name, back, signature })))
+    let type_of =
+        |_: &str, column: Option<&DataType>| Ok(column.cloned().unwrap_or(DataType::Null));
+    Some(Arc::new(over_partition(name, signature, shifted, type_of)))
 }
 
-#[derive(Debug, PartialEq, Eq, Hash)]
-struct Shift {
-    name: &'static str,
-    /// Whether it looks at the rows before.
-    back: bool,
-    signature: Signature,
-}
-
-impl WindowUDFImpl for Shift {
-    fn name(&self) -> &str {
-        self.name
-    }
-
-    fn signature(&self) -> &Signature {
-        &self.signature
-    }
-
-    fn partition_evaluator(
-        &self,
-        _args: PartitionEvaluatorArgs<'_>,
-    ) -> Result<Box<dyn PartitionEvaluator>> {
-        Ok(Box::new(Shifted { back: self.back }))
-    }
-
-    fn field(&self, args: WindowUDFFieldArgs<'_>) -> Result<FieldRef> {
-        let data_type = args.input_fields().first().map(|field| field.data_type().clone());
-        Ok(Arc::new(Field::new(args.name(), data_type.unwrap_or(DataType::Null), true)))
-    }
-}
-
-/// The rows of a partition.
-#[derive(Debug)]
-struct Shifted {
-    back: bool,
-}
-
-impl PartitionEvaluator for Shifted {
-    /// `values` are the column, how many values away, and what to give where there is none.
-    fn evaluate_all(&mut self, values: &[ArrayRef], rows: usize) -> Result<ArrayRef> {
-        let Some(column) = values.first() else {
-            return plan_err!("LAG and LEAD take a column");
-        };
-        let away = match values.get(1) {
-            Some(away) => {
-                let away = cast(away, &DataType::Int64)?;
-                away.as_primitive::<Int64Type>().iter().next().flatten().unwrap_or(1)
-            }
-            None => 1,
-        };
-        let found = places(column, rows, if self.back { -away } else { away });
-        let picked = take(column, &found, None)?;
-        let default = match values.get(2) {
-            Some(default) => cast(default, column.data_type())?,
-            None => new_null_array(column.data_type(), rows),
-        };
-        let is_found: BooleanArray = (0..rows).map(|row| Some(found.is_valid(row))).collect();
-        Ok(zip(&is_found, &picked, &default)?)
-    }
-
-    fn supports_bounded_execution(&self) -> bool {
-        false
-    }
-
-    fn uses_window_frame(&self) -> bool {
-        false
-    }
+/// `values` are the column, how many values away, and what to give where there is none.
+fn shifted(name: &str, values: &[ArrayRef], rows: usize) -> Result<ArrayRef> {
+    let Some(column) = values.first() else {
+        return plan_err!("LAG and LEAD take a column");
+    };
+    let away = match values.get(1) {
+        Some(away) => {
+            let away = cast(away, &DataType::Int64)?;
+            away.as_primitive::<Int64Type>().iter().next().flatten().unwrap_or(1)
+        }
+        None => 1,
+    };
+    let found = places(column, rows, if name == LAG { -away } else { away });
+    let picked = take(column, &found, None)?;
+    let default = match values.get(2) {
+        Some(default) => cast(default, column.data_type())?,
+        None => new_null_array(column.data_type(), rows),
+    };
+    let is_found: BooleanArray = (0..rows).map(|row| Some(found.is_valid(row))).collect();
+    Ok(zip(&is_found, &picked, &default)?)
 }
 
 /// For each row the place of the value that is `away` values after it; before it, where that is negative.
@@ -139,8 +97,7 @@ mod tests {
     fn the_default_stands_where_there_is_no_value() {
         let number = |n| -> ArrayRef { Arc::new(Int64Array::from(vec![n; 3])) };
         let column: ArrayRef = Arc::new(Int64Array::from(vec![5, 6, 7]));
-        let mut lead = Shifted { back: false };
-        let result = lead.evaluate_all(&[column, number(2), number(-1)], 3).unwrap();
+        let result = shifted(LEAD, &[column, number(2), number(-1)], 3).unwrap();
         assert_eq!(result.as_primitive::<Int64Type>().values(), &[7, -1, -1]);
     }
 }

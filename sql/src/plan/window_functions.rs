@@ -12,14 +12,13 @@ use arrow::buffer::OffsetBuffer;
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, FieldRef, Int64Type, TimestampMillisecondType};
 use datafusion::common::{DataFusionError, Result, ScalarValue, plan_err};
-use datafusion::logical_expr::function::{PartitionEvaluatorArgs, WindowUDFFieldArgs};
 use datafusion::logical_expr::{
-    ColumnarValue, PartitionEvaluator, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
-    Volatility, WindowUDF, WindowUDFImpl,
+    ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility, WindowUDF,
 };
 use millstream_engine::definition::TIMESTAMP_TYPE;
 use millstream_engine::event_window::{Overlapping, tumble};
 
+use super::over_partition::over_partition;
 use crate::rewrite::window_table::{
     CUMULATE, HOP, SESSION_END, SESSION_START, TUMBLE, WINDOW_END, WINDOW_START, WINDOW_TIME,
 };
@@ -43,7 +42,11 @@ pub(super) fn scalar() -> impl Iterator<Item = ScalarUDF> {
 /// Those over the rows of a session's keys.
 pub(super) fn window() -> impl Iterator<Item = WindowUDF> {
     [SESSION_START, SESSION_END].into_iter().map(|name| {
-        WindowUDF::from(Session { name, signature: Signature::any(2, Volatility::Immutable) })
+        let type_of = |_: &str, time: Option<&DataType>| {
+            expect_time(time)?;
+            Ok(TIMESTAMP_TYPE)
+        };
+        over_partition(name, Signature::any(2, Volatility::Immutable), sessions, type_of)
     })
 }
 
@@ -159,75 +162,29 @@ fn lists(times: &TimestampMillisecondArray, windows: Overlapping) -> ListArray {
     ListArray::new(item(), offsets, values, times.nulls().cloned())
 }
 
-/// The start or end of a row's session.
-#[derive(Debug, PartialEq, Eq, Hash)]
-struct Session {
-    name: &'static str,
-    signature: Signature,
-}
-
-impl WindowUDFImpl for Session {
-    fn name(&self) -> &str {
-        self.name
-    }
-
-    fn signature(&self) -> &Signature {
-        &self.signature
-    }
-
-    fn partition_evaluator(
-        &self,
-        _args: PartitionEvaluatorArgs<'_>,
-    ) -> Result<Box<dyn PartitionEvaluator>> {
-        Ok(Box::new(Sessions { ends: self.name == SESSION_END }))
-    }
-
-    fn field(&self, args: WindowUDFFieldArgs<'_>) -> Result<FieldRef> {
-        expect_time(args.input_fields().first().map(|field| field.data_type()))?;
-        Ok(Arc::new(Field::new(args.name(), TIMESTAMP_TYPE, true)))
-    }
-}
-
-/// The sessions of rows of the same keys, in the order of their times.
-#[derive(Debug)]
-struct Sessions {
-    /// Whether the ends are wanted, else the starts.
-    ends: bool,
-}
-
-impl PartitionEvaluator for Sessions {
-    fn evaluate_all(&mut self, values: &[ArrayRef], rows: usize) -> Result<ArrayRef> {
-        let [times, gaps] = values else {
-            return plan_err!("a session is of a time and a gap");
-        };
-        let times = cast(times, &TIMESTAMP_TYPE)?;
-        let times = times.as_primitive::<TimestampMillisecondType>().values();
-        let gap = gaps.as_primitive::<Int64Type>().values().first().copied().unwrap_or_default();
-        let mut result: Vec<<TimestampMillisecondType as ArrowPrimitiveType>::Native> =
-            Vec::with_capacity(rows);
-        for row in 0..times.len() {
-            let goes_on = row > 0 && times[row] <= times[row - 1].saturating_add(gap);
-            if !goes_on && self.ends && row > 0 {
-                let end = times[row - 1].saturating_add(gap);
-                result.resize(row, end);
-            }
-            if !self.ends {
-                result.push(if goes_on { result[row - 1] } else { times[row] });
-            }
+/// The starts or ends of the sessions of rows of the same keys, in the order of their times.
+fn sessions(name: &str, values: &[ArrayRef], rows: usize) -> Result<ArrayRef> {
+    let ends = name == SESSION_END;
+    let [times, gaps] = values else {
+        return plan_err!("a session is of a time and a gap");
+    };
+    let times = cast(times, &TIMESTAMP_TYPE)?;
+    let times = times.as_primitive::<TimestampMillisecondType>().values();
+    let gap = gaps.as_primitive::<Int64Type>().values().first().copied().unwrap_or_default();
+    let mut result: Vec<<TimestampMillisecondType as ArrowPrimitiveType>::Native> =
+        Vec::with_capacity(rows);
+    for row in 0..times.len() {
+        let goes_on = row > 0 && times[row] <= times[row - 1].saturating_add(gap);
+        if !goes_on && ends && row > 0 {
+            let end = times[row - 1].saturating_add(gap);
+            result.resize(row, end);
         }
-        if self.ends
-            && let Some(last) = times.last()
-        {
-            result.resize(times.len(), last.saturating_add(gap));
+        if !ends {
+            result.push(if goes_on { result[row - 1] } else { times[row] });
         }
-        Ok(Arc::new(TimestampMillisecondArray::from(result)))
     }
-
-    fn supports_bounded_execution(&self) -> bool {
-        false
+    if ends && let Some(last) = times.last() {
+        result.resize(times.len(), last.saturating_add(gap));
     }
-
-    fn uses_window_frame(&self) -> bool {
-        false
-    }
+    Ok(Arc::new(TimestampMillisecondArray::from(result)))
 }

@@ -57,6 +57,25 @@ impl KinesisApi for Script {
     }
 }
 
+/// How a shard that `api` answers for is read, by the second, without a limit.
+pub(in crate::kinesis) fn reading(api: Arc<dyn KinesisApi>, clock: Arc<dyn Clock>) -> Reading {
+    Reading {
+        beside: Arc::clone(&api),
+        api,
+        pushed: false,
+        clock,
+        stream: "stream 's'".into(),
+        poll_interval: Duration::from_secs(1),
+        idle_timeout: Duration::ZERO,
+        caught_up_at_ms: None,
+        limited: false,
+        on_data_loss: OnDataLoss::Fail,
+        metrics: Metrics::default(),
+        alignment: Alignment::default(),
+        room: Room::default(),
+    }
+}
+
 const RUN_BEGAN_MS: i64 = 1_000_000;
 
 struct Shard {
@@ -74,21 +93,7 @@ fn shard(resume: Resume, pages: Vec<Result<Page, Failure>>) -> Shard {
         asked: Mutex::default(),
         read_at: Mutex::default(),
     });
-    let reading = Reading {
-        api: Arc::clone(&api) as Arc<dyn KinesisApi>,
-        beside: Arc::clone(&api) as Arc<dyn KinesisApi>,
-        pushed: false,
-        clock,
-        stream: "stream 's'".into(),
-        poll_interval: Duration::from_secs(1),
-        idle_timeout: Duration::ZERO,
-        caught_up_at_ms: None,
-        limited: true,
-        on_data_loss: OnDataLoss::Fail,
-        metrics: Metrics::default(),
-        alignment: Alignment::default(),
-        room: Room::default(),
-    };
+    let reading = Reading { limited: true, ..reading(Arc::clone(&api) as _, clock) };
     let standing = Standing { resume, read_until_ms: None };
     let reader = ShardReader::new(reading, "shard-0".into(), (standing, None), 1);
     Shard { api, reader, told: Vec::new() }

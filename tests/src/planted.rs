@@ -1,0 +1,61 @@
+//! Mistakes that other systems made, as changes of our code: the list in `tests/planted.txt`.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// A mistake: the text of a file, what is put in its place, and the tests that must find it.
+#[derive(Debug)]
+pub struct Bug {
+    /// What the list calls it.
+    pub name: String,
+    /// What goes wrong, and who had it.
+    pub what: String,
+    /// The file, from the root of the checkout.
+    pub file: String,
+    /// The crate of the tests, without `millstream-`.
+    pub krate: String,
+    /// The filter that picks the tests.
+    pub tests: String,
+    /// What is there.
+    pub before: String,
+    /// What is put there instead.
+    pub after: String,
+}
+
+/// The root of the checkout.
+///
+/// # Panics
+///
+/// When the crate is not in a workspace.
+pub fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the crate is in a workspace").to_owned()
+}
+
+/// The mistakes of the list.
+///
+/// # Panics
+///
+/// When the list is not there, or an entry is not as its head describes.
+pub fn planted() -> Vec<Bug> {
+    bugs(&fs::read_to_string(root().join("tests/planted.txt")).expect("the list is there"))
+}
+
+fn bugs(text: &str) -> Vec<Bug> {
+    text.split("\n====\n")
+        .filter_map(|entry| Some(entry.split_once("\nbug ")?.1))
+        .map(|entry| bug(entry).expect("an entry is as the head of the list says"))
+        .collect()
+}
+
+fn bug(entry: &str) -> Option<Bug> {
+    let (head, change) = entry.split_once("\n----\n")?;
+    let (before, after) = change.split_once("\n++++")?;
+    let (first, second) = head.split_once('\n')?;
+    let (name, what) = first.split_once(": ")?;
+    let (file, found) = second.strip_prefix("in ")?.split_once(", found by ")?;
+    let (tests, krate) = found.split_once(" of ")?;
+    let own = str::to_owned;
+    let after = own(after.strip_prefix('\n').unwrap_or(after));
+    let (name, what, file, before) = (own(name), own(what), own(file), own(before));
+    Some(Bug { name, what, file, krate: own(krate), tests: own(tests), before, after })
+}
