@@ -106,6 +106,34 @@ impl Dialect for Streaming {
         true
     }
 
+    fn supports_select_wildcard_replace(&self) -> bool {
+        true
+    }
+
+    fn supports_bitwise_shift_operators(&self) -> bool {
+        true
+    }
+
+    /// `STRUCT(a AS x)`
+    fn supports_struct_literal(&self) -> bool {
+        true
+    }
+
+    /// `{'x': a}`
+    fn supports_dictionary_syntax(&self) -> bool {
+        true
+    }
+
+    /// `MAP {'x': a}`
+    fn support_map_literal_syntax(&self) -> bool {
+        true
+    }
+
+    /// `BIGINT[]`
+    fn supports_array_typedef_with_brackets(&self) -> bool {
+        true
+    }
+
     fn allow_extract_custom(&self) -> bool {
         true
     }

@@ -206,3 +206,20 @@ fn first<T: Clone>(arguments: &[T]) -> Result<T> {
         .cloned()
         .ok_or_else(|| DataFusionError::Internal("a marker function without argument".to_owned()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rowtime::AGGREGATES;
+
+    #[test]
+    fn every_aggregate_is_known_where_the_time_of_rows_is_resolved() {
+        let known = |name: &&String| {
+            let name = name.to_uppercase();
+            name.starts_with("__") || AGGREGATES.contains(&name.as_str())
+        };
+        let unknown: Vec<&String> =
+            functions().aggregate.keys().filter(|name| !known(name)).collect();
+        assert!(unknown.is_empty(), "{unknown:?}");
+    }
+}

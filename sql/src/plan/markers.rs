@@ -18,6 +18,7 @@ use datafusion::logical_expr::{
 use millstream_engine::definition::{ROWTIME, TIMESTAMP_TYPE};
 use millstream_engine::monotonic::to_numbers;
 
+use super::extremes;
 use super::functions::functions;
 use super::models;
 use super::not_in;
@@ -43,10 +44,12 @@ pub(super) fn markers() -> [ScalarUDF; 4] {
 
 /// Puts the windows of `__stagger` below their aggregates, the column of the row's time into `__within`,
 /// the columns with numbers into the calls of models, and `NOT IN` with a further condition into a form
-/// that can be joined by.
+/// that can be joined by. `MIN` and `MAX` of structs get an order.
 pub(super) fn placed(plan: LogicalPlan) -> Result<LogicalPlan> {
     plan.transform_up_with_subqueries(|node| match node {
-        LogicalPlan::Aggregate(aggregate) => staggered(aggregate),
+        LogicalPlan::Aggregate(aggregate) => {
+            staggered(aggregate)?.transform_data(extremes::rewritten)
+        }
         LogicalPlan::Sort(sort) => time_sorted(sort),
         LogicalPlan::Window(window) => models::over_numbers(window),
         LogicalPlan::Filter(filter) => not_in::rewritten(filter),

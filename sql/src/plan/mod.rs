@@ -13,6 +13,7 @@ mod arrival;
 mod distinct_on;
 mod errors;
 mod explain;
+mod extremes;
 mod functions;
 mod insert;
 mod lifetime;

@@ -7,20 +7,24 @@
 //! Joining each row with the elements of its own list is unnesting the list, so the element becomes a
 //! column of the relation that the list is from, and `u.x` is `a.x`. `LEFT JOIN … ON TRUE` keeps a row
 //! without elements: its list is taken to have one, NULL. `WITH ORDINALITY` is one more list beside the
-//! others, of numbers from one.
+//! others, of numbers from one. `generate_series(…)` and `range(…)` in `FROM` are lists without a row.
 
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::helpers::attached_token::AttachedToken;
 use datafusion::sql::sqlparser::ast::{
-    self, BinaryOperator, CaseWhen, Expr, Ident, JoinConstraint, JoinOperator, Select, SelectItem,
-    SetExpr, Spanned, TableAlias, TableFactor, TableWithJoins, Value, visit_expressions,
+    self, BinaryOperator, CaseWhen, Expr, FunctionArg, FunctionArgExpr, Ident, JoinConstraint,
+    JoinOperator, ObjectName, Select, SelectItem, SetExpr, Spanned, TableAlias,
+    TableAliasColumnDef, TableFactor, TableWithJoins, Value, visit_expressions,
     visit_expressions_mut,
 };
 
 use crate::error::SqlError;
 use crate::source::span_of;
 use crate::syntax::{self, call, into_expr, is_named};
+
+/// The functions that make a list, which stand in `FROM` as well.
+const SERIES: [&str; 2] = ["generate_series", "range"];
 
 /// An `UNNEST` that stands in `FROM`.
 struct Unnested {
@@ -34,6 +38,10 @@ struct Unnested {
 
 /// Rewrites the `UNNEST`s in the `FROM` of a `SELECT`.
 pub(super) fn select(select: &mut Select) -> Result<(), SqlError> {
+    for item in &mut select.from {
+        list_of_series(&mut item.relation);
+        item.joins.iter_mut().for_each(|join| list_of_series(&mut join.relation));
+    }
     if !factors(select).into_iter().any(is_unnest) {
         return Ok(());
     }
@@ -81,6 +89,28 @@ pub(super) fn select(select: &mut Select) -> Result<(), SqlError> {
     select.from = from;
     rename(select, &elements);
     Ok(())
+}
+
+/// `generate_series(…)` and `range(…)` as the `UNNEST` of the lists of these names, with the column `VALUE`.
+fn list_of_series(factor: &mut TableFactor) {
+    let TableFactor::Table { name, alias, args: Some(args), .. } = factor else { return };
+    let Some(function) = SERIES.into_iter().find(|series| is_named(name, series)) else { return };
+    let Some(Ident { value, span, .. }) = syntax::ident_of(name).cloned() else { return };
+    let values: Option<Vec<Expr>> = args.args.iter().cloned().map(into_expr).collect();
+    let Some(values) = values else { return };
+    args.args = vec![FunctionArg::Unnamed(FunctionArgExpr::Expr(call(function, span, values)))];
+    // Names fold as those that are written do.
+    let column = if value == function { "value" } else { "VALUE" };
+    let alias = alias.get_or_insert_with(|| TableAlias {
+        explicit: true,
+        name: Ident::new(value),
+        columns: Vec::new(),
+        at: None,
+    });
+    if alias.columns.is_empty() {
+        alias.columns.push(TableAliasColumnDef { name: Ident::new(column), data_type: None });
+    }
+    *name = ObjectName::from(vec![Ident::new("UNNEST")]);
 }
 
 fn factors(select: &Select) -> Vec<&TableFactor> {

@@ -11,11 +11,12 @@ use crate::source::span_of;
 use crate::syntax::is_named;
 
 /// The aggregates whose arguments are about single rows, so that `ROWTIME` in them is the row's.
-const AGGREGATES: [&str; 32] = [
+pub(crate) const AGGREGATES: [&str; 47] = [
     "ANY_VALUE",
     "APPROX_DISTINCT",
     "APPROX_MEDIAN",
     "APPROX_PERCENTILE_CONT",
+    "APPROX_PERCENTILE_CONT_WITH_WEIGHT",
     "ARRAY_AGG",
     "AVG",
     "BIT_AND",
@@ -25,6 +26,7 @@ const AGGREGATES: [&str; 32] = [
     "BOOL_OR",
     "CORR",
     "COUNT",
+    "COVAR",
     "COVAR_POP",
     "COVAR_SAMP",
     "EVERY",
@@ -36,14 +38,27 @@ const AGGREGATES: [&str; 32] = [
     "MEDIAN",
     "MIN",
     "NTH_VALUE",
+    "PERCENTILE_CONT",
+    "QUANTILE_CONT",
+    "REGR_AVGX",
+    "REGR_AVGY",
+    "REGR_COUNT",
+    "REGR_INTERCEPT",
+    "REGR_R2",
     "REGR_SLOPE",
+    "REGR_SXX",
+    "REGR_SXY",
+    "REGR_SYY",
     "STDDEV",
     "STDDEV_POP",
     "STDDEV_SAMP",
     "STRING_AGG",
     "SUM",
+    "VAR",
     "VAR_POP",
+    "VAR_POPULATION",
     "VAR_SAMP",
+    "VAR_SAMPLE",
 ];
 
 /// Whether a function without `OVER` sums up the rows of a group.

@@ -27,6 +27,8 @@ use crate::source::span_of;
 use crate::stack::with_room;
 use crate::syntax::{self, call};
 
+#[cfg(test)]
+pub(crate) use self::expressions::AGGREGATES;
 use self::from::Source;
 
 /// The name of the function that `FOR SYSTEM_TIME AS OF` becomes in the condition of its join: of the

@@ -256,11 +256,21 @@ fn expand_one(
                 .any(|ident| ident.value == column)
         })
     };
+    let replaced = |column: &str| {
+        let mut items = options.opt_replace.iter().flat_map(|replace| &replace.items);
+        items.find(|item| item.column_name.value == column)
+    };
     for column in columns {
-        let is_left_out = excepted(column) || (merges && source.is_merged(column));
-        if !is_left_out {
-            into.push(SelectItem::UnnamedExpr(source.column(column)));
+        if excepted(column) || (merges && source.is_merged(column)) {
+            continue;
         }
+        into.push(match replaced(column) {
+            Some(item) => SelectItem::ExprWithAlias {
+                expr: item.expr.clone(),
+                alias: item.column_name.clone(),
+            },
+            None => SelectItem::UnnamedExpr(source.column(column)),
+        });
     }
     Ok(())
 }

@@ -210,7 +210,7 @@ pub(crate) fn batch(relations: &[(&str, RecordBatch)], views: &[String], query: 
     })
 }
 
-fn lower_case(rows: &RecordBatch) -> RecordBatch {
+pub(crate) fn lower_case(rows: &RecordBatch) -> RecordBatch {
     let fields = rows.schema_ref().fields().iter();
     let fields = fields.map(|field| {
         field.as_ref().clone().with_name(field.name().to_lowercase()).with_nullable(true)

@@ -17,4 +17,5 @@ mod nexmark;
 mod oracle;
 mod selected;
 mod slt;
+mod statements;
 mod tpch;

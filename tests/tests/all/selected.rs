@@ -245,6 +245,38 @@ fn aggregates_in_an_order() {
     ]);
 }
 
+/// DataFusion passes over parts that are NULL, so that its answer depends on the order of the rows.
+#[test]
+fn extremes_of_structs() {
+    let first = |order: &str| {
+        format!(
+            "FIRST_VALUE(named_struct('p', c, 'q', b) ORDER BY c {order} NULLS LAST, b {order})"
+        )
+    };
+    let (least, greatest) = (first("ASC"), first("DESC"));
+    let ours = "MIN(named_struct('p', c, 'q', b)) AS l, MAX(named_struct('p', c, 'q', b)) AS h";
+    let batch = format!("{least} AS l, {greatest} AS h");
+    for (from, filter) in [("u GROUP BY a", ""), ("x GROUP BY a", ""), ("u", ""), ("u", "c > 0")] {
+        let from = match filter {
+            "" => from.to_owned(),
+            filter => format!("{from} WHERE {filter} GROUP BY a"),
+        };
+        let key = if from.contains("GROUP BY") { "a, " } else { "" };
+        check_as(&[(
+            &format!("SELECT {key}{ours} FROM {from}"),
+            &format!("SELECT {key}{batch} FROM {from}"),
+        )]);
+    }
+    check_as(&[(
+        "SELECT a, MAX(s) FILTER (WHERE s IS NOT NULL) AS h FROM (SELECT a, CASE WHEN c > 0 THEN named_struct('p', named_struct('r', b), 'q', c) END AS s FROM u) AS t GROUP BY a",
+        "SELECT a, FIRST_VALUE(named_struct('p', named_struct('r', b), 'q', c) ORDER BY b DESC, c DESC) FILTER (WHERE c > 0) AS h FROM u GROUP BY a",
+    )]);
+    check(&[
+        "SELECT a, MIN(make_array(c, a)) AS l, MAX(make_array(c, a)) AS h FROM u GROUP BY a",
+        "SELECT MIN(make_array(c)) AS l, MAX(make_array(b)) AS h FROM x",
+    ]);
+}
+
 #[test]
 fn windows_over_rows_that_change() {
     check(&[
