@@ -16,6 +16,8 @@ pub struct NodeFigures {
     pub taken_back: u64,
     /// Time spent in it.
     pub busy: Duration,
+    /// Rows its state holds now.
+    pub state_rows: usize,
     /// Bytes of memory its state holds now.
     pub state_bytes: usize,
 }
@@ -42,7 +44,8 @@ impl NodeFigures {
         }
         words.push_str(&format!(", {:.1} ms", self.busy.as_secs_f64() * 1000.0));
         if self.state_bytes > 0 {
-            words.push_str(&format!(", {} bytes of state", self.state_bytes));
+            let (rows, bytes) = (self.state_rows, self.state_bytes);
+            words.push_str(&format!(", keeps {rows} rows in {bytes} bytes"));
         }
         words
     }
@@ -74,5 +77,7 @@ mod tests {
         let gave = vec![vec![Delta::append(rows(vec![4, 5]))], vec![changes]];
         figures.count(7, &gave, Duration::from_micros(1500));
         assert_eq!(figures.in_words(), "7 rows in, 5 out (2 of them taken back), 1.5 ms");
+        (figures.state_rows, figures.state_bytes) = (3, 96);
+        assert!(figures.in_words().ends_with(", 1.5 ms, keeps 3 rows in 96 bytes"));
     }
 }

@@ -175,6 +175,9 @@ impl Executor {
         for (id, bytes) in self.memory_by_node() {
             figures[id.0].state_bytes = bytes;
         }
+        for (figures, rows) in figures.iter_mut().zip(self.rows_by_node()) {
+            figures.state_rows = rows;
+        }
         figures
     }
 

@@ -154,6 +154,15 @@ impl Executor {
         held
     }
 
+    /// How many rows the state of each node has, in the order of the nodes.
+    pub(super) fn rows_by_node(&self) -> impl Iterator<Item = usize> {
+        self.nodes.iter().map(|node| match node {
+            Running::Operator(lanes) => lanes.iter().map(|lane| lane.state_rows()).sum(),
+            Running::Result(Some(contents)) => contents.num_rows(),
+            _ => 0,
+        })
+    }
+
     /// Moves state to the disk until `bytes` of memory are free, or no more can go: first that of the
     /// operators that hold most.
     ///

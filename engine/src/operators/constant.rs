@@ -88,6 +88,10 @@ impl Operator for Constant {
         Ok(())
     }
 
+    fn state_rows(&self) -> usize {
+        0
+    }
+
     fn memory_bytes(&self) -> usize {
         0
     }

@@ -118,6 +118,10 @@ impl Operator for Expire {
         self.waiting.restore_all(state)
     }
 
+    fn state_rows(&self) -> usize {
+        self.waiting.num_rows()
+    }
+
     fn memory_bytes(&self) -> usize {
         self.waiting.memory_bytes()
     }

@@ -376,6 +376,10 @@ impl Operator for HashJoin {
         Ok(())
     }
 
+    fn state_rows(&self) -> usize {
+        self.left.live_rows() + self.right.live_rows()
+    }
+
     fn memory_bytes(&self) -> usize {
         self.left.memory_bytes() + self.right.memory_bytes()
     }

@@ -371,6 +371,10 @@ impl Operator for IntervalJoin {
         if state.is_empty() { Ok(()) } else { Err(Error::bug("not the state of an interval join")) }
     }
 
+    fn state_rows(&self) -> usize {
+        self.left.rows.index.live_rows() + self.right.rows.index.live_rows()
+    }
+
     fn memory_bytes(&self) -> usize {
         self.left.rows.memory_bytes() + self.right.rows.memory_bytes()
     }

@@ -313,6 +313,10 @@ impl Operator for LookupJoin {
         })
     }
 
+    fn state_rows(&self) -> usize {
+        self.table.live_rows()
+    }
+
     fn memory_bytes(&self) -> usize {
         self.table.memory_bytes()
     }

@@ -148,6 +148,10 @@ pub trait Operator: fmt::Debug + Send {
     /// Bytes of memory its state holds.
     fn memory_bytes(&self) -> usize;
 
+    /// Rows its state holds, on the disk or not: those it keeps of its inputs, or one for each group or
+    /// partition it knows. Counting them may take as long as reading them.
+    fn state_rows(&self) -> usize;
+
     /// Moves rows of its state to the disk, those first that have not changed for long, until `bytes`
     /// of memory are free. Returns how much that freed: less where it has no more that can go.
     ///
@@ -200,6 +204,10 @@ impl<L: Linear> Operator for L {
     }
 
     fn memory_bytes(&self) -> usize {
+        0
+    }
+
+    fn state_rows(&self) -> usize {
         0
     }
 }

@@ -137,6 +137,10 @@ impl Operator for Running {
         Ok(())
     }
 
+    fn state_rows(&self) -> usize {
+        self.waiting.num_rows()
+    }
+
     fn memory_bytes(&self) -> usize {
         self.waiting.memory_bytes() + self.model.memory_bytes()
     }

@@ -375,6 +375,11 @@ impl OrderedRows {
         Ok(None)
     }
 
+    /// How many different rows there are.
+    pub(super) fn len(&self) -> usize {
+        self.rows.len()
+    }
+
     pub(super) fn memory_bytes(&self) -> usize {
         let entry = size_of::<Key>() + size_of::<Kept>();
         let unsaved = self.unsaved.iter().flatten().map(|(key, _)| key.len() + entry);

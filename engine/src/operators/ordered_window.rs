@@ -540,6 +540,10 @@ impl Operator for OrderedWindow {
         Ok(())
     }
 
+    fn state_rows(&self) -> usize {
+        self.rows.len()
+    }
+
     fn memory_bytes(&self) -> usize {
         let of = |(key, partition): (&Key, &Partition)| {
             let next = partition.next.as_ref().map_or(0, |next| 2 * next.len() + key.len());

@@ -310,6 +310,10 @@ impl Operator for PaneAggregate {
         Ok(())
     }
 
+    fn state_rows(&self) -> usize {
+        self.panes.values().map(Partials::num_rows).sum()
+    }
+
     fn memory_bytes(&self) -> usize {
         let panes: usize = self.panes.values().map(Partials::memory_bytes).sum();
         panes

@@ -350,6 +350,14 @@ impl Operator for PerWindow {
         Ok(())
     }
 
+    fn state_rows(&self) -> usize {
+        let of = |window: &Window| {
+            let operator = window.operator.as_ref().map_or(0, |operator| operator.state_rows());
+            operator + window.waiting.iter().flatten().map(RecordBatch::num_rows).sum::<usize>()
+        };
+        self.windows.values().map(of).sum()
+    }
+
     fn memory_bytes(&self) -> usize {
         let of = |window: &Window| {
             let operator = window.operator.as_ref().map_or(0, |operator| operator.memory_bytes());

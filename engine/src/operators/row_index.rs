@@ -434,6 +434,11 @@ impl RowIndex {
         self.changes.as_ref().map_or(1, |changes| changes.weights[row as usize])
     }
 
+    /// How many rows are kept.
+    pub(super) fn live_rows(&self) -> usize {
+        self.older.len() - self.changes.as_ref().map_or(0, |changes| changes.dead)
+    }
+
     /// Bytes of memory.
     pub(super) fn memory_bytes(&self) -> usize {
         let segments = self.segments.iter().map(|segment| segment.bytes + size_of::<Segment>());

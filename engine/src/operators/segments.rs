@@ -273,6 +273,11 @@ impl Segments {
         Ok(freed)
     }
 
+    /// How many numbers have a row.
+    pub(super) fn num_rows(&self) -> usize {
+        self.segments.iter().flatten().map(|segment| segment.live).sum()
+    }
+
     pub(super) fn memory_bytes(&self) -> usize {
         let segments = self.segments.iter().flatten().map(|segment| segment.bytes);
         segments.sum::<usize>()

@@ -269,6 +269,10 @@ impl Operator for SessionWindow {
         Ok(())
     }
 
+    fn state_rows(&self) -> usize {
+        self.store.num_rows()
+    }
+
     fn memory_bytes(&self) -> usize {
         self.store.memory_bytes() + self.sessions.memory_bytes()
     }

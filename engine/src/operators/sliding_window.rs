@@ -294,6 +294,10 @@ impl Operator for SlidingWindow {
         Ok(())
     }
 
+    fn state_rows(&self) -> usize {
+        self.waiting.num_rows() + self.history.num_rows()
+    }
+
     fn memory_bytes(&self) -> usize {
         let kernels = self.windows.iter().map(|window| window.kernel.memory_bytes());
         self.waiting.memory_bytes()

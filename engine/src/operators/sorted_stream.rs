@@ -145,6 +145,10 @@ impl Operator for SortedStream {
         self.waiting.restore_all(state)
     }
 
+    fn state_rows(&self) -> usize {
+        self.waiting.num_rows()
+    }
+
     fn memory_bytes(&self) -> usize {
         self.waiting.memory_bytes()
     }

@@ -230,6 +230,10 @@ impl Operator for StaggerWindow {
         Ok(())
     }
 
+    fn state_rows(&self) -> usize {
+        self.waiting.num_rows() + self.partitions.len()
+    }
+
     fn memory_bytes(&self) -> usize {
         self.waiting.memory_bytes()
             + self.partitions.memory_bytes()

@@ -248,6 +248,10 @@ impl Operator for TemporalJoin {
         self.versions.restore(state)
     }
 
+    fn state_rows(&self) -> usize {
+        self.waiting.index.live_rows() + self.versions.rows.live_rows()
+    }
+
     fn memory_bytes(&self) -> usize {
         self.waiting.memory_bytes() + self.versions.memory_bytes()
     }

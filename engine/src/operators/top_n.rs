@@ -370,6 +370,10 @@ impl Operator for TopN {
         self.rows.restore_all(state)
     }
 
+    fn state_rows(&self) -> usize {
+        self.rows.len()
+    }
+
     fn memory_bytes(&self) -> usize {
         self.rows.memory_bytes()
     }

@@ -374,6 +374,11 @@ impl Operator for UpdatingAggregate {
         Ok(())
     }
 
+    fn state_rows(&self) -> usize {
+        let distinct: usize = self.distinct.iter().map(DistinctValues::num_rows).sum();
+        self.versions.len() + distinct + self.kept.as_ref().map_or(0, KeptRows::num_rows)
+    }
+
     fn memory_bytes(&self) -> usize {
         let distinct: usize = self.distinct.iter().map(DistinctValues::memory_bytes).sum();
         let kept = self.kept.as_ref().map_or(0, KeptRows::memory_bytes);

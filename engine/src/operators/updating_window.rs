@@ -175,6 +175,10 @@ impl Operator for UpdatingWindow {
         self.rows.restore_all(state)
     }
 
+    fn state_rows(&self) -> usize {
+        self.rows.len()
+    }
+
     fn memory_bytes(&self) -> usize {
         self.rows.memory_bytes()
     }

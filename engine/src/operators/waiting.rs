@@ -235,6 +235,11 @@ impl InOrder {
         }
     }
 
+    /// How many rows wait.
+    pub(super) fn num_rows(&self) -> usize {
+        self.runs.iter().map(|run| run.rows.num_rows()).sum()
+    }
+
     pub(super) fn memory_bytes(&self) -> usize {
         self.runs.iter().map(Run::memory_bytes).sum()
     }

@@ -301,6 +301,10 @@ impl Operator for WindowAggregate {
         Ok(())
     }
 
+    fn state_rows(&self) -> usize {
+        self.windows.values().map(Partials::num_rows).sum()
+    }
+
     fn memory_bytes(&self) -> usize {
         let windows: usize = self.windows.values().map(Partials::memory_bytes).sum();
         windows

@@ -74,17 +74,17 @@ impl Session {
         Ok(Some(server))
     }
 
-    /// Runs a continuous query, and shows its dataflow with what each operator did.
+    /// Runs `sinks` and continuous `queries` as one job, and shows its dataflow with what each operator
+    /// did and each sink wrote.
     pub(super) async fn analyze(
         &mut self,
-        query: Continuous<'_>,
+        sinks: &[String],
+        queries: &[Continuous<'_>],
         stop: &Stop,
     ) -> Result<(), Failure> {
-        let queries = [query];
-        let planned = self.plan(&[], &queries)?;
-        let done = self.run_planned(&planned, (&[], &queries), stop).await?;
-        let figures = done.map(|progress| progress.nodes).unwrap_or_default();
-        self.console.say(&plan::explain_analyzed(&planned, &figures))
+        let planned = self.plan(sinks, queries)?;
+        let done = self.run_planned(&planned, (sinks, queries), stop).await?;
+        self.console.say(&plan::explain_analyzed(&planned, &done.unwrap_or_default()))
     }
 
     /// Runs what is planned to its end; nothing if the user wants to stop before it runs.

@@ -269,7 +269,11 @@ impl Session {
             StatementKind::Query(query) => self.select(query, stop).await,
             StatementKind::Explain { analyze: true, statement } => match &statement.kind {
                 StatementKind::Query(query) if query.stream => {
-                    self.analyze((&statement.text, query), stop).await
+                    self.analyze(&[], &[(&statement.text, query)], stop).await
+                }
+                StatementKind::CreateSink { create, .. } => {
+                    self.declare(statement).await?;
+                    self.analyze(std::slice::from_ref(&create.def.name), &[], stop).await
                 }
                 _ => {
                     self.explain(statement).await?;

@@ -363,8 +363,24 @@ async fn explain_analyze_shows_what_each_operator_did() {
     let place = |text: &str| answer.find(text).unwrap_or_else(|| panic!("no {text}: {answer}"));
     let aggregate = place("UpdatingAggregate");
     let did = answer.get(aggregate..).and_then(|rest| rest.lines().nth(2)).unwrap_or_default();
-    assert!(did.contains("3 rows in, 2 out") && did.contains("bytes of state"), "{answer}");
+    assert!(did.contains("3 rows in, 2 out") && did.contains("keeps 2 rows in "), "{answer}");
     assert!(place("Stream NUMBERS") > aggregate && answer.contains(" ms"), "{answer}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn explain_analyze_runs_a_sink_and_says_what_it_and_its_pumps_did() {
+    let mut bench = Bench::script();
+    bench.file("numbers.csv", "n,word\n1,a\n2,b\n3,a\n");
+    let pump = "CREATE STREAM odd (n INTEGER);
+        CREATE PUMP p AS INSERT INTO odd SELECT STREAM n FROM numbers WHERE n % 2 = 1;";
+    bench.answer(&format!("{NUMBERS}{pump}")).await;
+    let sink = "EXPLAIN ANALYZE CREATE SINK kept FROM odd
+        WITH (connector = 'file', path = 'out', format = 'csv');";
+    let answer = bench.answer(sink).await.join("\n");
+    let line = |text: &str| answer.find(text).unwrap_or_else(|| panic!("no {text}: {answer}"));
+    let wrote = line("wrote 2 rows in 1 file, ");
+    assert!(line("Sink KEPT") < wrote && wrote < line("  of P\n"), "{answer}");
+    assert!(line("Stream NUMBERS") > wrote, "{answer}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -6,27 +6,28 @@ use std::fmt::Write;
 use millstream_engine::dataflow::{
     Dataflow, Distribution, NodeId, NodeKind, SortKey, SourceNode, TimeOrder,
 };
-use millstream_engine::executor::NodeFigures;
+use millstream_engine::job::Progress;
+use millstream_engine::port::SinkReport;
 
 /// The dataflow, one line per operator, each above what it reads; a node read by several is shown once.
-/// Where there are `figures`, one more line says what the node did.
-pub(super) fn picture(dataflow: &Dataflow, figures: &[NodeFigures]) -> String {
+/// Where `progress` has its figures, one more line says what the node did.
+pub(super) fn picture(dataflow: &Dataflow, progress: &Progress) -> String {
     let mut readers = vec![0; dataflow.nodes.len()];
     dataflow.nodes.iter().flat_map(|node| &node.inputs).for_each(|input| readers[input.0] += 1);
     let (text, shown) = (String::new(), BTreeSet::new());
-    let mut picture = Picture { dataflow, figures, readers, text, shown };
+    let mut picture = Picture { dataflow, progress, readers, text, shown };
     let is_end = |kind: &NodeKind| matches!(kind, NodeKind::Sink(_) | NodeKind::View(_));
     let ends: Vec<NodeId> =
         dataflow.iter().filter(|(_, node)| is_end(&node.kind)).map(|(id, _)| id).collect();
     for end in ends {
-        picture.node(end, 0, &Distribution::Any);
+        picture.node(end, 0, (&Distribution::Any, &dataflow.node(end).owner));
     }
     picture.text
 }
 
 struct Picture<'a> {
     dataflow: &'a Dataflow,
-    figures: &'a [NodeFigures],
+    progress: &'a Progress,
     /// How many nodes read each node.
     readers: Vec<usize>,
     text: String,
@@ -34,7 +35,8 @@ struct Picture<'a> {
 }
 
 impl Picture<'_> {
-    fn node(&mut self, id: NodeId, depth: usize, distribution: &Distribution) {
+    /// Adds `id`, which its reader takes so `distribution`; `reader` is what that one belongs to.
+    fn node(&mut self, id: NodeId, depth: usize, (distribution, reader): (&Distribution, &str)) {
         let node = self.dataflow.node(id);
         let indent = "  ".repeat(depth);
         let mut line = format!("{indent}[{}] {}", id.0, self.title(id));
@@ -58,6 +60,9 @@ impl Picture<'_> {
                 let _infallible = write!(line, "  by hash of ({names})");
             }
         }
+        if !self.progress.nodes.is_empty() && self.is_end_of_another(id, reader) {
+            let _infallible = write!(line, "  of {}", node.owner);
+        }
         self.line(&line);
         let explanation = self.dataflow.explain(id);
         if !explanation.keeps.is_empty() {
@@ -67,16 +72,29 @@ impl Picture<'_> {
             };
             self.line(&format!("{indent}      keeps {}; freed by {freed}", explanation.keeps));
         }
-        if let Some(done) = self.figures.get(id.0) {
+        if let Some(done) = self.progress.nodes.get(id.0) {
             self.line(&format!("{indent}      {}", done.in_words()));
+        }
+        if let Some((_, report)) = self.progress.sinks.iter().find(|(sink, _)| *sink == id)
+            && matches!(&node.kind, NodeKind::Sink(name) if !name.is_empty())
+        {
+            self.line(&format!("{indent}      {}", written(report)));
         }
         for (number, input) in node.inputs.iter().enumerate() {
             let distribution = match &node.kind {
                 NodeKind::Operator(spec) => spec.distribution(number),
                 _ => Distribution::Any,
             };
-            self.node(*input, depth + 1, &distribution);
+            self.node(*input, depth + 1, (&distribution, &node.owner));
         }
+    }
+
+    /// Whether `id` is what a pump or view gives to what belongs to `reader`.
+    fn is_end_of_another(&self, id: NodeId, reader: &str) -> bool {
+        let node = self.dataflow.node(id);
+        matches!(node.kind, NodeKind::Operator(_))
+            && !node.owner.is_empty()
+            && *node.owner != *reader
     }
 
     /// The order in which the result of `id` is shown.
@@ -115,6 +133,16 @@ impl Picture<'_> {
             }
         }
     }
+}
+
+/// What a sink has published.
+fn written(report: &SinkReport) -> String {
+    let SinkReport { rows, files, calls, bytes, bad } = report;
+    let (count, unit) = if *calls > 0 { (calls, "call") } else { (files, "file") };
+    let plural = if *count == 1 { "" } else { "s" };
+    let into = format!("{count} {unit}{plural}");
+    let refused = if *bad > 0 { format!(", {bad} refused") } else { String::new() };
+    format!("wrote {rows} rows in {into}, {bytes} bytes{refused}")
 }
 
 fn rowtime(source: &SourceNode) -> String {

@@ -41,8 +41,8 @@ use datafusion::common::config::ConfigOptions;
 use datafusion::logical_expr::{LogicalPlan, ScalarUDF, TableSource};
 use millstream_engine::dataflow::Dataflow;
 use millstream_engine::definition::ROWTIME;
-use millstream_engine::executor::NodeFigures;
 use millstream_engine::fault::{ERROR_STREAM, error_stream_schema};
+use millstream_engine::job::Progress;
 
 use self::application::Collector;
 use self::relations::{Scope, is_fed_by_pumps, stream_schema};
@@ -272,10 +272,10 @@ pub fn describe(catalog: &Catalog, name: &str) -> Result<SchemaRef, SqlError> {
 
 /// The dataflow as a picture: one line per operator, inputs indented below what reads them.
 pub fn explain(planned: &Planned) -> String {
-    explain::picture(&planned.dataflow, &[])
+    explain::picture(&planned.dataflow, &Progress::default())
 }
 
-/// The same with what each node has done: `figures`, in the order of the nodes.
-pub fn explain_analyzed(planned: &Planned, figures: &[NodeFigures]) -> String {
-    explain::picture(&planned.dataflow, figures)
+/// The same with what each node has done and each sink has written, as a job says at its end.
+pub fn explain_analyzed(planned: &Planned, progress: &Progress) -> String {
+    explain::picture(&planned.dataflow, progress)
 }

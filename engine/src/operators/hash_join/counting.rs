@@ -289,6 +289,10 @@ impl Operator for CountingJoin {
         })
     }
 
+    fn state_rows(&self) -> usize {
+        self.left.index.live_rows() + self.right.index.live_rows()
+    }
+
     fn memory_bytes(&self) -> usize {
         self.left.index.memory_bytes() + self.right.index.memory_bytes()
     }

@@ -217,6 +217,10 @@ impl Operator for MembershipJoin {
         })
     }
 
+    fn state_rows(&self) -> usize {
+        self.rows.live_rows() + self.keys.live_rows()
+    }
+
     fn memory_bytes(&self) -> usize {
         self.rows.memory_bytes() + self.keys.memory_bytes()
     }

@@ -135,6 +135,11 @@ impl Store {
         }))
     }
 
+    /// How many rows are needed.
+    pub(super) fn num_rows(&self) -> usize {
+        self.needed
+    }
+
     pub(super) fn memory_bytes(&self) -> usize {
         let of = |stored: &Stored| {
             size_of::<Stored>() + stored.needed.len() + stored.batch.get_array_memory_size()

@@ -307,6 +307,11 @@ impl History {
         }
     }
 
+    /// How many rows are kept.
+    pub(super) fn num_rows(&self) -> usize {
+        self.partitions.iter().map(|partition| partition.times.len()).sum()
+    }
+
     pub(super) fn memory_bytes(&self) -> usize {
         let times = self.partitions.iter().map(|p| p.times.capacity() * size_of::<i64>());
         let columns = self.columns.iter().map(|column| column.memory_bytes());

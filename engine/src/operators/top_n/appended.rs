@@ -502,6 +502,10 @@ impl Operator for AppendedTopN {
         Ok(())
     }
 
+    fn state_rows(&self) -> usize {
+        self.rows.num_rows()
+    }
+
     fn memory_bytes(&self) -> usize {
         let partitions = self.partitions.as_ref().map_or(0, |partitions| partitions.size());
         let ties = self.ties.values().map(|key| key.len() + size_of::<(u32, Key)>());

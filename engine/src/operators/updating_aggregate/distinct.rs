@@ -319,6 +319,11 @@ impl DistinctValues {
         self.values.restore(rows, &self.schema, self.updating)
     }
 
+    /// How many values there are.
+    pub(super) fn num_rows(&self) -> usize {
+        self.values.len()
+    }
+
     pub(super) fn memory_bytes(&self) -> usize {
         let ordered = self.ordered.as_ref().map_or(0, OrderedValues::memory_bytes);
         self.values.memory_bytes() + ordered

@@ -192,6 +192,11 @@ impl KeptRows {
         self.index.restore(rows)
     }
 
+    /// How many rows are kept.
+    pub(super) fn num_rows(&self) -> usize {
+        self.index.live_rows()
+    }
+
     pub(super) fn memory_bytes(&self) -> usize {
         self.index.memory_bytes()
     }

@@ -192,6 +192,11 @@ impl Versions {
         Ok(Changes { removed: std::mem::take(&mut self.removed), rows, count: changed.len() })
     }
 
+    /// How many groups there are.
+    pub(super) fn len(&self) -> usize {
+        self.table.len()
+    }
+
     pub(super) fn memory_bytes(&self) -> usize {
         let removed = self.removed.iter().flatten().map(|key| key.get_array_memory_size());
         let numbers = self.free_groups.capacity() + self.changed.capacity();

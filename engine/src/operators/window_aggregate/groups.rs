@@ -135,7 +135,8 @@ impl Groups {
         Ok(Self { layout: Arc::clone(layout), keys, accumulators: layout.accumulators()? })
     }
 
-    fn count(&self) -> usize {
+    /// How many there are.
+    pub(super) fn count(&self) -> usize {
         self.keys.as_ref().map_or(1, |keys| keys.len())
     }
 

@@ -120,6 +120,12 @@ impl Partials {
         all.into_results()
     }
 
+    /// How many partial states there are.
+    pub(in crate::operators) fn num_rows(&self) -> usize {
+        let parts: usize = self.parts.iter().map(RecordBatch::num_rows).sum();
+        parts + self.live.as_ref().map_or(0, Groups::count)
+    }
+
     pub(in crate::operators) fn memory_bytes(&self) -> usize {
         let live = self.live.as_ref().map_or(0, Groups::memory_bytes);
         let parts = self.parts.iter().chain(&self.unsaved).map(RecordBatch::get_array_memory_size);
