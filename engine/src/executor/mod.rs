@@ -420,20 +420,29 @@ fn run_lanes(
 ) -> Result<Vec<Output>> {
     let busy = |inputs: &Vec<Input>| inputs.iter().any(|input| !input.deltas.is_empty());
     let rows: usize = work.iter().flatten().map(|input| total_rows(&input.deltas)).sum();
-    let lanes = operators.iter_mut().zip(work);
-    if rows < PARALLEL_ROWS_MIN {
-        return lanes.map(|(operator, inputs)| operator.step(cx, inputs)).collect();
-    }
+    let pays = |inputs: &Vec<Input>| rows >= PARALLEL_ROWS_MIN && busy(inputs);
+    each_lane(operators, work, pays, |operator, inputs| operator.step(cx, inputs))
+}
+
+/// Does `work` with the operator of each lane, on a thread of its own where that `pays`; what they give
+/// is in the lanes' order.
+fn each_lane<W: Send, T: Send>(
+    operators: &mut [Box<dyn Operator>],
+    work: Vec<W>,
+    pays: impl Fn(&W) -> bool,
+    run: impl Fn(&mut dyn Operator, W) -> Result<T> + Sync,
+) -> Result<Vec<T>> {
+    let run = &run;
     std::thread::scope(|scope| {
-        let lanes = lanes.map(|(operator, inputs)| {
-            if busy(&inputs) {
-                Lane::Thread(scope.spawn(move || operator.step(cx, inputs)))
+        let lanes = operators.iter_mut().zip(work).map(|(operator, work)| {
+            if pays(&work) {
+                Lane::Thread(scope.spawn(move || run(operator.as_mut(), work)))
             } else {
-                Lane::Done(operator.step(cx, inputs))
+                Lane::Done(run(operator.as_mut(), work))
             }
         });
         // All are started before the first is waited for.
-        let lanes: Vec<Lane<'_>> = lanes.collect();
+        let lanes: Vec<Lane<'_, T>> = lanes.collect();
         lanes.into_iter().map(Lane::join).collect()
     })
 }
@@ -445,13 +454,13 @@ fn known((source, watermark): (NodeId, Watermark)) -> Option<(NodeId, i64)> {
     }
 }
 
-enum Lane<'scope> {
-    Thread(std::thread::ScopedJoinHandle<'scope, Result<Output>>),
-    Done(Result<Output>),
+enum Lane<'scope, T> {
+    Thread(std::thread::ScopedJoinHandle<'scope, Result<T>>),
+    Done(Result<T>),
 }
 
-impl Lane<'_> {
-    fn join(self) -> Result<Output> {
+impl<T> Lane<'_, T> {
+    fn join(self) -> Result<T> {
         match self {
             Self::Thread(handle) => {
                 handle.join().unwrap_or_else(|_| Err(Error::bug("an operator panicked")))

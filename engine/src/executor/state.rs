@@ -8,7 +8,7 @@ use std::sync::Arc;
 use arrow::array::{RecordBatch, UInt32Array};
 use arrow::compute::take_record_batch;
 
-use super::{Executor, Running};
+use super::{Executor, Running, each_lane};
 use crate::checkpoint::manifest::SourceRecord;
 use crate::dataflow::{Dataflow, Distribution, NodeId, NodeKind, OperatorSpec, StateShare};
 use crate::error::{Error, Result};
@@ -127,9 +127,8 @@ impl Executor {
         for (node, states) in self.nodes.iter_mut().zip(states) {
             match node {
                 Running::Operator(lanes) => {
-                    for (operator, state) in lanes.iter_mut().zip(states) {
-                        operator.restore(state)?;
-                    }
+                    let pays = |state: &Vec<StateBatch>| !state.is_empty();
+                    each_lane(lanes, states, pays, |operator, state| operator.restore(state))?;
                 }
                 Running::Result(Some(contents)) => {
                     states.iter().try_for_each(|state| contents.restore(state))?;

@@ -60,6 +60,9 @@ pub struct IntervalJoinSpec {
     pub lowest: Option<i64>,
     /// The greatest. Without it rows of the right are kept for ever.
     pub highest: Option<i64>,
+    /// The side of which there are few rows, where pairs alone come out: every lane has all of them, and
+    /// those of the other side stay where they are.
+    pub few: Option<Side>,
     /// Where each output column comes from; of a semi, anti or mark join, the side that comes out. The
     /// mark is no part of it: it is the last column of the schema.
     pub output: Vec<(Side, usize)>,
@@ -168,7 +171,12 @@ impl OperatorSpec for IntervalJoinSpec {
     }
 
     fn distribution(&self, input: usize) -> Distribution {
-        if input == 0 { &self.left } else { &self.right }.distribution()
+        let side = if input == 0 { Side::Left } else { Side::Right };
+        match self.few {
+            Some(few) if few == side => Distribution::Broadcast,
+            Some(_) => Distribution::Any,
+            None => self.side(side).distribution(),
+        }
     }
 
     fn watermarks(&self, inputs: &[Watermarks]) -> Watermarks {
@@ -182,8 +190,14 @@ impl OperatorSpec for IntervalJoinSpec {
     }
 
     fn state_share(&self, part: &str) -> Option<StateShare> {
+        let copied = |side: Side, share: StateShare| match share {
+            StateShare::Keys(_) if self.few == Some(side) => StateShare::Copied,
+            share => share,
+        };
         let of_left = LEFT.state_share(part, &self.left.keys);
-        of_left.or_else(|| RIGHT.state_share(part, &self.right.keys))
+        let of_right = || RIGHT.state_share(part, &self.right.keys);
+        let of_left = of_left.map(|share| copied(Side::Left, share));
+        of_left.or_else(|| of_right().map(|share| copied(Side::Right, share)))
     }
 
     fn build(&self) -> Result<Box<dyn Operator>> {
@@ -193,6 +207,9 @@ impl OperatorSpec for IntervalJoinSpec {
         let mark = usize::from(matches!(self.join_type, JoinType::LeftMark | JoinType::RightMark));
         if self.output.len() + mark != self.schema.fields().len() {
             return Err(Error::bug("the columns of a join do not match its schema"));
+        }
+        if self.few.is_some() && self.join_type != JoinType::Inner {
+            return Err(Error::bug("a row that comes out alone would do so on every lane"));
         }
         Ok(Box::new(IntervalJoin {
             left: self.half(Side::Left),

@@ -78,6 +78,7 @@ fn spec(join_type: JoinType, by: Keys) -> IntervalJoinSpec {
         residual,
         lowest,
         highest,
+        few: None,
         output,
         schema,
     }

@@ -15,6 +15,9 @@ use super::touched::{Rows, Touched};
 use super::versions::{NONE, Versions};
 use crate::error::Result;
 
+/// The rows that are brought back at a time.
+const RESTORED_ROWS: usize = if cfg!(test) { 3 } else { 16_384 };
+
 impl Versions {
     /// What changed since the last snapshot. `types` are those of the columns behind the weight.
     pub(super) fn snapshot(&mut self, types: &[DataType]) -> Result<Vec<RecordBatch>> {
@@ -40,6 +43,16 @@ impl Versions {
         keys: &SchemaRef,
         weighted: bool,
     ) -> Result<()> {
+        self.reserve(rows.num_rows());
+        // A part after another: what finds a key more than once stays in the caches.
+        for first in (0..rows.num_rows()).step_by(RESTORED_ROWS) {
+            let rows = rows.slice(first, RESTORED_ROWS.min(rows.num_rows() - first));
+            self.restore_part(&rows, keys, weighted)?;
+        }
+        Ok(())
+    }
+
+    fn restore_part(&mut self, rows: &RecordBatch, keys: &SchemaRef, weighted: bool) -> Result<()> {
         let width = keys.fields().len();
         let mut touched = Touched::new(keys)?;
         let key_columns = rows.columns()[..width].to_vec();

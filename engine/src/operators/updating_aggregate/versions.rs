@@ -80,6 +80,12 @@ impl Versions {
         self.table.is_empty()
     }
 
+    /// Makes room for `rows` groups at most, beside those there are.
+    pub(super) fn reserve(&mut self, rows: usize) {
+        let known = self.table.len();
+        self.table.reserve(rows.saturating_sub(known), |entry| spread(entry.hash));
+    }
+
     /// The groups of `rows` keys, all distinct.
     pub(super) fn find(&self, keys: &[ArrayRef], rows: usize) -> Result<Found> {
         let mut hashes = vec![0_u64; rows];

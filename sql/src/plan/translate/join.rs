@@ -82,10 +82,22 @@ impl Translator<'_> {
             residual: residual.transpose()?,
             lowest: interval.lowest,
             highest: interval.highest,
+            few: self.few(join.join_type, left.node, right.node),
             output,
             schema: Arc::clone(&schema),
         };
         Ok(self.operator(schema, false, vec![left.node, right.node], spec))
+    }
+
+    /// The side that has one row for each window, unless both have: its rows are cheaper to copy than
+    /// those of the other side are to move.
+    fn few(&self, join_type: JoinType, left: NodeId, right: NodeId) -> Option<Side> {
+        match (self.has_one_row_per_window(left), self.has_one_row_per_window(right)) {
+            (true, false) => Some(Side::Left),
+            (false, true) => Some(Side::Right),
+            _ => None,
+        }
+        .filter(|_| join_type == JoinType::Inner)
     }
 
     /// One side, with its keys as columns: those it has not got come last.

@@ -6,7 +6,9 @@ use std::any::Any;
 use datafusion::physical_expr::expressions::Column;
 use millstream_engine::dataflow::{NodeId, NodeKind};
 use millstream_engine::operators::filter::FilterSpec;
+use millstream_engine::operators::pane_aggregate::PaneAggregateSpec;
 use millstream_engine::operators::project::ProjectSpec;
+use millstream_engine::operators::window_aggregate::WindowAggregateSpec;
 
 use super::Translator;
 
@@ -37,6 +39,26 @@ impl Translator<'_> {
             node = input;
         }
         Origin::Column(node, column)
+    }
+
+    /// Whether `node` has a row for each window at most: an aggregation by nothing else, and what passes its
+    /// rows on.
+    pub(super) fn has_one_row_per_window(&self, mut node: NodeId) -> bool {
+        while let NodeKind::Operator(spec) = &self.dataflow.node(node).kind {
+            let spec: &dyn Any = spec.as_ref();
+            if let Some(aggregate) = spec.downcast_ref::<WindowAggregateSpec>() {
+                return aggregate.keys.len() == aggregate.time_keys.len();
+            }
+            if let Some(aggregate) = spec.downcast_ref::<PaneAggregateSpec>() {
+                return aggregate.keys.is_empty();
+            }
+            let passes_on = spec.is::<ProjectSpec>() || spec.is::<FilterSpec>();
+            match self.dataflow.node(node).inputs.first() {
+                Some(&input) if passes_on => node = input,
+                _ => return false,
+            }
+        }
+        false
     }
 
     /// The columns of `node` that have the same values as its column `column`, that one included.
