@@ -29,6 +29,8 @@ pub enum Reason {
     NotNull,
     /// Older than the watermark.
     Late,
+    /// A time so far in the future that it cannot be right.
+    Future,
     /// An expression failed on it (a division by zero, a cast).
     Expression,
     /// A sink's format or place cannot carry it.
@@ -38,11 +40,12 @@ pub enum Reason {
 }
 
 impl Reason {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::Undecodable,
         Self::Coercion,
         Self::NotNull,
         Self::Late,
+        Self::Future,
         Self::Expression,
         Self::Unwritable,
         Self::Lost,
@@ -60,6 +63,7 @@ impl Reason {
             Self::Coercion => "COERCION",
             Self::NotNull => "NOT_NULL",
             Self::Late => "LATE",
+            Self::Future => "FUTURE",
             Self::Expression => "EXPRESSION",
             Self::Unwritable => "UNWRITABLE",
             Self::Lost => "LOST",

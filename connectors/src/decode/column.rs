@@ -249,6 +249,18 @@ impl Column {
         self.put_integer(row, ms);
     }
 
+    /// The time at `row` in milliseconds since the Unix epoch, of a column of timestamps.
+    pub(super) fn timestamp_ms(&self, row: usize) -> Option<i64> {
+        let (Values::I64(values), Kind::Timestamp(per_second)) = (&self.values, &self.kind) else {
+            return None;
+        };
+        let units = *values.get(row)?;
+        match per_second {
+            1 => units.checked_mul(1_000),
+            _ => Some(units.div_euclid(per_second / 1_000)),
+        }
+    }
+
     fn put_number(&mut self, row: usize, text: &str) -> Result<(), Box<Fault>> {
         let put = match self.kind {
             Kind::Integer(min, max) => parse_integer(text)

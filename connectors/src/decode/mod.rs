@@ -129,6 +129,12 @@ impl RowDecoder {
         }
     }
 
+    /// Sets rows aside whose `ROWTIME`, if it is a field of the record, is more than `ms` milliseconds
+    /// later than the record's arrival.
+    pub fn set_ahead_max(&mut self, ms: i64) {
+        self.rows.set_ahead_max(ms);
+    }
+
     /// Decodes a record: appends its rows, or sets it aside as a bad row and leaves no trace of it in
     /// the columns. Of a record with several rows only those that are bad are set aside, as far as
     /// their bounds can be known.

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, SchemaRef};
+use arrow::temporal_conversions::timestamp_ms_to_datetime;
 use millstream_engine::definition::{
     ColumnDef, ROWTIME, RelationDef, Rowtime, SYSTEM_COLUMNS, TIMESTAMP_TYPE,
 };
@@ -58,6 +59,8 @@ pub(super) struct Rows {
     /// The field that holds `ROWTIME`, if it is read and a field does.
     rowtime: Option<usize>,
     rowtime_is_arrival: bool,
+    /// By how many milliseconds a `ROWTIME` may be later than the arrival of its record.
+    ahead_max_ms: Option<i64>,
     len: usize,
     fault: Option<Box<Fault>>,
     bad: Vec<BadRow>,
@@ -74,6 +77,7 @@ impl Rows {
             outputs: Vec::new(),
             rowtime: None,
             rowtime_is_arrival: def.rowtime == Rowtime::Arrival,
+            ahead_max_ms: None,
             len: 0,
             fault: None,
             bad: Vec::new(),
@@ -135,6 +139,26 @@ impl Rows {
         Ok(Output::System(self.system.len() - 1))
     }
 
+    pub(super) fn set_ahead_max(&mut self, ms: i64) {
+        self.ahead_max_ms = Some(ms);
+    }
+
+    /// What is wrong with the `ROWTIME` of the present row: one far in the future would close every
+    /// window that is open.
+    fn ahead(&self, arrival_ms: i64) -> Option<String> {
+        let time = self.columns.get(self.rowtime?)?.timestamp_ms(self.len)?;
+        let ahead_ms = time.saturating_sub(arrival_ms);
+        if arrival_ms <= 0 || ahead_ms <= self.ahead_max_ms? {
+            return None;
+        }
+        let (days, hours) = (ahead_ms / 86_400_000, ahead_ms / 3_600_000 % 24);
+        let time = timestamp_ms_to_datetime(time)
+            .map_or_else(|| format!("{time} ms"), |time| time.to_string());
+        Some(format!(
+            "ROWTIME {time} is {days} days and {hours} hours later than the record's arrival"
+        ))
+    }
+
     pub(super) fn fields(&self) -> &[FieldDef] {
         &self.fields
     }
@@ -185,6 +209,9 @@ impl Rows {
         self.fill_absent();
         if let Some(fault) = self.fault.take() {
             return self.reject(fault.reason, fault.message, raw, address);
+        }
+        if let Some(message) = self.ahead(address.arrival_ms) {
+            return self.reject(Reason::Future, message, raw, address);
         }
         let row = self.len;
         for (kind, column) in &mut self.system {

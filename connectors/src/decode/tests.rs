@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::compute::{cast, concat_batches};
-use arrow::datatypes::{DataType, Int32Type, TimestampMillisecondType};
+use arrow::datatypes::{DataType, Int32Type, TimeUnit, TimestampMillisecondType};
 use arrow::util::display::array_value_to_string;
-use millstream_engine::definition::{ColumnDef, RelationDef, Rowtime, TIMESTAMP_TYPE};
+use millstream_engine::definition::{ColumnDef, ROWTIME, RelationDef, Rowtime, TIMESTAMP_TYPE};
 use millstream_engine::fault::{BadRow, Reason};
 use proptest::prelude::*;
 
@@ -500,4 +500,30 @@ fn a_second_array_is_refused_and_a_bad_element_harms_no_other() {
     assert_eq!(batch.column(1).as_primitive::<Int32Type>().values(), &[1, 3]);
     assert_eq!(bad.len(), 1);
     assert_eq!((bad[0].reason, bad[0].raw.as_slice()), (Reason::Coercion, record.as_slice()));
+}
+
+/// What a `ROWTIME` may be ahead of its record's arrival, in every unit; and a source that does not know
+/// when its records arrived sets nothing aside for it.
+#[test]
+fn w7_a_time_too_far_in_the_future_is_set_aside() {
+    let tolerated = 5_000;
+    for unit in [TimeUnit::Second, TimeUnit::Millisecond, TimeUnit::Microsecond] {
+        let columns = vec![ColumnDef::new("AT", DataType::Timestamp(unit, None))];
+        let mut def = stream(columns);
+        def.rowtime = Rowtime::Column { column: 0, delay_ms: 0 };
+        let rowtime = def.stream_schema().index_of(ROWTIME).unwrap();
+        let mut decoder = RowDecoder::new(&def, &[0, rowtime], &Format::Json).unwrap();
+        decoder.set_ahead_max(tolerated);
+        let records: [&[u8]; 3] = [
+            br#"{"AT":"1970-01-01 00:00:06"}"#,
+            br#"{"AT":"1970-01-01 00:00:07"}"#,
+            br#"{"AT":"1969-12-31 23:59:59"}"#,
+        ];
+        records.iter().enumerate().for_each(|(index, record)| push(&mut decoder, record, index));
+        let (rows, bad) = decoder.finish().unwrap();
+        assert_eq!(rows.num_rows(), 2, "{unit:?}");
+        assert_eq!((bad.len(), bad[0].reason), (1, Reason::Future), "{unit:?}");
+        assert_eq!(bad[0].raw, records[1]);
+        assert!(bad[0].message.contains("1970-01-01 00:00:07"), "{}", bad[0].message);
+    }
 }

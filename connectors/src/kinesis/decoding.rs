@@ -35,6 +35,8 @@ pub(super) struct Decoding {
     pub(super) format: Format,
     /// The most bytes that a payload may have once it is decompressed.
     pub(super) payload_bytes_max: u64,
+    /// By how many milliseconds a `ROWTIME` may be later than the arrival of its record.
+    pub(super) ahead_max_ms: i64,
 }
 
 impl Decoding {
@@ -44,9 +46,11 @@ impl Decoding {
     ///
     /// When a mapping or a column's type cannot be decoded.
     pub(super) fn decoder(&self, shard: &Arc<str>) -> Result<RecordDecoder> {
+        let mut rows = RowDecoder::new(&self.def, &self.projection, &self.format)?;
+        rows.set_ahead_max(self.ahead_max_ms);
         Ok(RecordDecoder {
             shard: Arc::clone(shard),
-            rows: RowDecoder::new(&self.def, &self.projection, &self.format)?,
+            rows,
             payload_bytes_max: self.payload_bytes_max,
             bytes: 0,
         })
@@ -184,7 +188,8 @@ mod tests {
         let wanted = ["N", "PARTITION_KEY", "SEQUENCE_NUMBER", "SHARD_ID"];
         let projection = wanted.iter().map(|name| schema.index_of(name).unwrap()).collect();
         let (def, format) = (Arc::new(def), Format::Json);
-        let decoding = Decoding { def, projection, format, payload_bytes_max: 1_000 };
+        let decoding =
+            Decoding { def, projection, format, payload_bytes_max: 1_000, ahead_max_ms: i64::MAX };
         decoding.decoder(&"shard-0".into()).unwrap()
     }
 

@@ -123,6 +123,14 @@ pub const SPEC: ConnectorSpec = ConnectorSpec {
             "the most bytes of a gzip or zstd payload once it is decompressed; a larger one is a bad row",
         ),
         option(
+            "future_tolerance",
+            ValueKind::Duration,
+            Some("87600h"),
+            "by how much the ROWTIME of a record may be later than its arrival; one that is later still \
+             would close every window, so its row goes to `error_stream` (as FUTURE). Ten years find wrong \
+             units; where producers' clocks may be wrong, choose an hour or a day",
+        ),
+        option(
             "on_data_loss",
             ValueKind::OneOf(&["fail", "continue"]),
             Some("fail"),
@@ -146,6 +154,10 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The most bytes of a decompressed payload, unless said otherwise.
 pub(crate) const PAYLOAD_BYTES_MAX: u64 = 64 << 20;
+
+/// By how much a `ROWTIME` may be later than the arrival of its record: less than a wrong unit or a field
+/// that means "never", more than a row that someone puts on purpose to close all windows.
+pub(crate) const FUTURE_TOLERANCE: Duration = Duration::from_secs(87_600 * 3_600);
 
 const fn option(
     name: &'static str,
@@ -227,6 +239,8 @@ pub struct KinesisOptions {
     pub idle_timeout: Duration,
     /// The most bytes of a payload once it is decompressed.
     pub payload_bytes_max: u64,
+    /// By how much the `ROWTIME` of a record may be later than its arrival.
+    pub future_tolerance: Duration,
     /// What to do when records were thrown away before they were read.
     pub on_data_loss: OnDataLoss,
 }
@@ -264,6 +278,7 @@ impl KinesisOptions {
                 Rowtime::Arrival | Rowtime::Field(_) => Duration::ZERO,
             }),
             payload_bytes_max: options.bytes("payload_max").unwrap_or(PAYLOAD_BYTES_MAX),
+            future_tolerance: options.duration("future_tolerance").unwrap_or(FUTURE_TOLERANCE),
             on_data_loss: match options.word("on_data_loss") {
                 Some("continue") => OnDataLoss::Continue,
                 _ => OnDataLoss::Fail,

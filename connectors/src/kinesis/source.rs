@@ -149,6 +149,7 @@ impl KinesisSource {
             projection: projection.into(),
             format: options.format,
             payload_bytes_max: options.payload_bytes_max,
+            ahead_max_ms: i64::try_from(options.future_tolerance.as_millis()).unwrap_or(i64::MAX),
         };
         Self::begin(reading, decoding, (options.start, resume), context.seed).await
     }

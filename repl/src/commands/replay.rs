@@ -21,7 +21,7 @@ use crate::output::Format;
 use crate::session::Manner;
 
 /// The values of `ERROR_NAME` whose rows are still the records that were read.
-const RECORDS: [&str; 3] = ["UNDECODABLE", "COERCION", "NOT_NULL"];
+const RECORDS: [&str; 4] = ["UNDECODABLE", "COERCION", "NOT_NULL", "FUTURE"];
 
 /// A record that was set aside.
 struct Aside {

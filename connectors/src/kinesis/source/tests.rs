@@ -114,7 +114,8 @@ async fn resume(
     };
     let (def, projection) = (Arc::new(def), [0].into());
     let format = Format::Json;
-    let decoding = Decoding { def, projection, format, payload_bytes_max: 1_000 };
+    let decoding =
+        Decoding { def, projection, format, payload_bytes_max: 1_000, ahead_max_ms: i64::MAX };
     KinesisSource::begin(reading, decoding, begin, 1).await
 }
 
