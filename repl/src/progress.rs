@@ -285,7 +285,14 @@ fn timestamp(ms: i64) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::{ArrayRef, RecordBatch, StringArray};
+    use arrow::datatypes::{DataType, FieldRef};
+    use millstream_engine::executor::{EpochInput, Executor};
     use millstream_engine::fault::{BadRow, Reason};
+    use millstream_engine::port::{PartitionId, Position, SourceBatch, SourceEvent};
+    use millstream_sql::{Catalog, parse, plan};
 
     use super::*;
 
@@ -308,6 +315,64 @@ mod tests {
             }],
             ..Progress::default()
         }
+    }
+
+    /// Rows of these hours through a count of the stream `TIMED`, an epoch each.
+    fn counted(options: &str, hours: &[i64]) -> (Dataflow, Progress) {
+        let text = format!(
+            "CREATE STREAM timed (word VARCHAR(4), t TIMESTAMP, WATERMARK FOR t AS t)
+               WITH (connector = 'file', path = 'timed.csv', format = 'csv');
+             CREATE SINK counts WITH (connector = 'file', path = 'out', format = 'csv',
+               mode = 'changelog'{options})
+               AS SELECT STREAM word, COUNT(*) AS c FROM timed GROUP BY word;"
+        );
+        let mut catalog = Catalog::default();
+        for statement in parse(&text).unwrap() {
+            catalog.apply(&statement).unwrap();
+        }
+        let dataflow = plan::application(&catalog).unwrap().dataflow;
+        let mut executor = Executor::new(Arc::new(dataflow.clone()), 2).unwrap();
+        let source = dataflow.iter().find_map(|(id, node)| match &node.kind {
+            NodeKind::Source(source) => Some((id, source.projection.clone())),
+            _ => None,
+        });
+        let (id, projection) = source.unwrap();
+        let schema = catalog.streams["TIMED"].stream_schema().project(&projection).unwrap();
+        let partition = PartitionId::from("timed.csv");
+        for hour in hours {
+            let column = |field: &FieldRef| -> ArrayRef {
+                match field.data_type() {
+                    DataType::Utf8 => Arc::new(StringArray::from(vec!["a"])),
+                    _ => Arc::new(TimestampMillisecondArray::from(vec![hour * 3_600_000])),
+                }
+            };
+            let columns = schema.fields().iter().map(column).collect();
+            let rows = SourceBatch {
+                partition: partition.clone(),
+                rows: RecordBatch::try_new(Arc::new(schema.clone()), columns).unwrap(),
+                bad: Vec::new(),
+                position: Position(String::new()),
+            };
+            let parents = Vec::new();
+            let discovered = SourceEvent::Discovered { partition: partition.clone(), parents };
+            let events = vec![(id, discovered), (id, SourceEvent::Rows(rows))];
+            executor.step(0, EpochInput { events, ..EpochInput::default() }).unwrap();
+        }
+        (dataflow, Progress { nodes: executor.figures(), ..Progress::default() })
+    }
+
+    #[test]
+    fn the_summary_says_how_many_rows_expired() {
+        let expired = |options: &str| {
+            let (dataflow, progress) = counted(options, &[0, 1, 2, 5, 6]);
+            // The count before is taken back as well, which is no expiry.
+            assert!(progress.nodes.iter().map(|node| node.taken_back).sum::<u64>() > 3);
+            let summary = summary(&progress, &dataflow);
+            summary.lines().find(|line| line.starts_with("expired")).map(str::to_owned)
+        };
+        let hours = ", state_ttl = '2 hours'";
+        assert_eq!(expired(hours).as_deref(), Some("expired  3 rows by state_ttl"));
+        assert_eq!(expired(""), None);
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 mod infix;
 mod json;
+mod json_aggregate;
 mod prefix;
 
 use std::any::TypeId;
@@ -111,11 +112,6 @@ impl Dialect for Streaming {
     }
 
     fn supports_bitwise_shift_operators(&self) -> bool {
-        true
-    }
-
-    /// `STRUCT(a AS x)`
-    fn supports_struct_literal(&self) -> bool {
         true
     }
 

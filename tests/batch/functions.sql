@@ -93,6 +93,8 @@ SELECT named_struct('a', 1, 'b', 'x')['a'], struct(1, 2)['c0']
 SELECT named_struct('a', id, 'b', k) FROM t
 SELECT get_field(named_struct('a', id), 'a') FROM t
 SELECT s."x", s."y" FROM (SELECT named_struct('x', id, 'y', k) AS s FROM t) AS q
+-- because: a column may be called STRUCT: {'p': id} names the parts
+-- refused: expected ), found AS
 SELECT struct(id AS p, k AS q) FROM t
 SELECT {'a': 1, 'b': 'x'}
 SELECT MAP {'a': 1, 'b': 2}['a']

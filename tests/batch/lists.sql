@@ -57,5 +57,7 @@ SELECT g.x FROM generate_series(1, 9, 4) AS g(x)
 SELECT t.id, g.value FROM t CROSS JOIN generate_series(1, 2) AS g WHERE t.id < 3
 SELECT CAST(make_array('1', '2') AS BIGINT[])[1] + 1
 SELECT {'a': id, 'b': {'c': k}}['b']['c'] FROM t
+-- because: a column may be called STRUCT: {'x': 1} names the parts
+-- refused: expected ), found AS
 SELECT struct(1 AS x, 'y' AS z)
 SELECT COUNT(*) FROM range(10)

@@ -1,4 +1,4 @@
-//! What may stand behind a closed parenthesis and binds to it: the qualifier of a difference,
+//! `IS JSON`, and what may stand behind a closed parenthesis and binds to it: the qualifier of a difference,
 //! `(a - b) DAY TO SECOND`, and the predicates between periods, `(s, e) OVERLAPS (t, f)`; and how strongly
 //! `->` and `->>`, and the right side of `IS DISTINCT FROM`, bind.
 
@@ -8,7 +8,7 @@ use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::{Token, Word};
 
-use super::Streaming;
+use super::{Streaming, json};
 use crate::functions::{DIFFERENCE, PERIOD};
 use crate::syntax::{arguments_of, call, into_expr, is_named, text};
 
@@ -47,6 +47,9 @@ pub(super) fn parse(parser: &mut Parser<'_>, left: &Expr) -> Option<Result<Expr,
     }
     if let Some(compared) = distinct_from(parser, left) {
         return Some(compared);
+    }
+    if let Some(tested) = json::predicate(parser, left) {
+        return Some(tested);
     }
     predicate(parser).map(|(name, words)| periods(parser, left, &name, words))
 }

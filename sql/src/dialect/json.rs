@@ -7,13 +7,17 @@
 //! JSON_EXISTS(doc, path [{TRUE | FALSE | UNKNOWN | ERROR} ON ERROR])
 //! JSON_OBJECT([KEY] name {VALUE | :} value [FORMAT JSON], … [{NULL | ABSENT} ON NULL])
 //! JSON_ARRAY(value [FORMAT JSON], … [{NULL | ABSENT} ON NULL])
+//! doc IS [NOT] JSON [VALUE | OBJECT | ARRAY | SCALAR]
 //! ```
 
-use datafusion::sql::sqlparser::ast::{self, Expr, Value};
+use datafusion::sql::sqlparser::ast::{self, Expr, Spanned, Value};
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::Token;
 
-use crate::functions::{JSON_ARRAY, JSON_EXISTS, JSON_OBJECT, JSON_QUERY, JSON_VALUE};
+use crate::functions::{
+    IS_JSON, JSON_ARRAY, JSON_ARRAY_OF, JSON_EXISTS, JSON_OBJECT, JSON_OBJECT_OF, JSON_QUERY,
+    JSON_VALUE,
+};
 use crate::rewrite::type_arguments;
 use crate::syntax::{arguments_of, call, text};
 
@@ -46,7 +50,7 @@ fn read(parser: &mut Parser<'_>, name: &'static str) -> Result<Expr, ParserError
 }
 
 /// Whether the next words are these; then they are read.
-fn accept(parser: &mut Parser<'_>, words: &[&str]) -> bool {
+pub(super) fn accept(parser: &mut Parser<'_>, words: &[&str]) -> bool {
     let stand_here = words.iter().enumerate().all(|(at, wanted)| {
         matches!(&parser.peek_nth_token_ref(at).token, Token::Word(word)
             if word.quote_style.is_none() && word.value.eq_ignore_ascii_case(wanted))
@@ -58,11 +62,36 @@ fn accept(parser: &mut Parser<'_>, words: &[&str]) -> bool {
 }
 
 /// The clause `… ON when`, one of `known`.
-fn on(parser: &mut Parser<'_>, known: &[&'static str], when: &str) -> Option<&'static str> {
+pub(super) fn on(
+    parser: &mut Parser<'_>,
+    known: &[&'static str],
+    when: &str,
+) -> Option<&'static str> {
     known.iter().copied().find(|behaviour| {
         let words: Vec<&str> = behaviour.split(' ').chain(["ON", when]).collect();
         accept(parser, &words)
     })
+}
+
+/// `left IS [NOT] JSON [VALUE | OBJECT | ARRAY | SCALAR]`, if it comes next.
+pub(super) fn predicate(parser: &mut Parser<'_>, left: &Expr) -> Option<Result<Expr, ParserError>> {
+    let negated = accept(parser, &["IS", "NOT", "JSON"]);
+    if !negated && !accept(parser, &["IS", "JSON"]) {
+        return None;
+    }
+    let kinds = ["VALUE", "OBJECT", "ARRAY", "SCALAR"];
+    let kind = kinds.into_iter().find(|kind| accept(parser, &[kind])).unwrap_or("VALUE");
+    if accept(parser, &["WITHOUT", "UNIQUE"]) {
+        accept(parser, &["KEYS"]);
+    } else if accept(parser, &["WITH", "UNIQUE"]) {
+        let wanted = "no WITH UNIQUE KEYS: names that stand twice are not looked for";
+        return Some(parser.expected(wanted, parser.peek_token()));
+    }
+    let is_json = call(IS_JSON, left.span(), vec![left.clone(), text(kind)]);
+    Some(Ok(match negated {
+        true => Expr::UnaryOp { op: ast::UnaryOperator::Not, expr: Box::new(is_json) },
+        false => is_json,
+    }))
 }
 
 /// What stands behind the path of `JSON_VALUE`.
@@ -196,11 +225,11 @@ fn members(parser: &mut Parser<'_>, named: bool) -> Result<Vec<Expr>, ParserErro
 }
 
 /// Whether the value is JSON by what it is.
-fn makes_json(value: &Expr) -> bool {
+pub(super) fn makes_json(value: &Expr) -> bool {
     match value {
         Expr::Nested(inner) => makes_json(inner),
         Expr::BinaryOp { op: ast::BinaryOperator::Arrow, .. } => true,
-        other => [JSON_OBJECT, JSON_ARRAY, JSON_QUERY]
+        other => [JSON_OBJECT, JSON_ARRAY, JSON_QUERY, JSON_OBJECT_OF, JSON_ARRAY_OF]
             .into_iter()
             .any(|name| arguments_of(other, name).is_some()),
     }

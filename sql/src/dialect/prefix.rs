@@ -7,7 +7,7 @@ use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::Token;
 
-use super::{Streaming, json};
+use super::{Streaming, json, json_aggregate};
 use crate::functions::SUBSTRING_SIMILAR;
 use crate::rewrite::similar_part;
 use crate::syntax::{call, text};
@@ -43,7 +43,7 @@ pub(super) fn parse(parser: &mut Parser<'_>) -> Option<Result<Expr, ParserError>
         return None;
     }
     let name = word.value.clone();
-    json::parse(parser, &name)
+    json::parse(parser, &name).or_else(|| json_aggregate::parse(parser, &name))
 }
 
 /// `SUBSTRING(text SIMILAR 'a#"b#"c' ESCAPE '#')` is what `b` matches.

@@ -25,7 +25,7 @@ use super::call::{Call, Compiled, Texts, exact_cast};
 use super::cast::Target;
 
 pub(super) use build::functions as constructors;
-pub(crate) use build::{JSON_ARRAY, JSON_OBJECT};
+pub(crate) use build::{JSON_ARRAY, JSON_ELEMENT, JSON_MEMBER, JSON_OBJECT};
 
 /// `JSON_VALUE`: the document, the path, what `ON EMPTY` and `ON ERROR` say, their defaults, and the
 /// type behind `RETURNING` as [`super::CAST`] has it.
@@ -38,6 +38,13 @@ pub(crate) const JSON_EXISTS: &str = "json_exists";
 pub(crate) const JSON_GET: &str = "__json_get";
 /// `document ->> key`: a part of a document as text.
 pub(crate) const JSON_GET_TEXT: &str = "__json_get_text";
+
+/// `document IS JSON kind`: the document, and `VALUE`, `OBJECT`, `ARRAY` or `SCALAR`.
+pub(crate) const IS_JSON: &str = "__is_json";
+/// The list of the elements of an array of a group.
+pub(crate) const JSON_ARRAY_OF: &str = "__json_array_of";
+/// The list of the members of an object of a group.
+pub(crate) const JSON_OBJECT_OF: &str = "__json_object_of";
 
 pub(super) fn functions() -> Vec<Function> {
     vec![
@@ -65,6 +72,19 @@ pub(super) fn functions() -> Vec<Function> {
             &[&[Text, Text], &[Text, Text, Text]],
             |_, literals| check_path(literals).map(|()| DataType::Boolean),
             exists,
+        ),
+        Function::new(IS_JSON, &[&[Text, Text]], |_, _| Ok(DataType::Boolean), is_json),
+        Function::new(
+            JSON_ARRAY_OF,
+            &[&[Any]],
+            |_, _| Ok(DataType::Utf8),
+            |call| bracketed(call, ('[', ']')),
+        ),
+        Function::new(
+            JSON_OBJECT_OF,
+            &[&[Any]],
+            |_, _| Ok(DataType::Utf8),
+            |call| bracketed(call, ('{', '}')),
         ),
         Function::new(
             JSON_GET,
@@ -302,6 +322,45 @@ fn exists(call: &Call<'_>) -> Result<ArrayRef> {
         });
     }
     Ok(Arc::new(exists.finish()))
+}
+
+/// Whether a text is JSON of a kind.
+fn is_json(call: &Call<'_>) -> Result<ArrayRef> {
+    let (documents, kind) = (call.texts(0)?, said(call, 1, "VALUE")?);
+    let is = |document: &str| {
+        let mut jiter = Jiter::new(document.as_bytes());
+        let is_json = jiter.next_skip().and_then(|()| jiter.finish()).is_ok();
+        let first = document.trim_start().chars().next();
+        is_json
+            && match kind {
+                "OBJECT" => first == Some('{'),
+                "ARRAY" => first == Some('['),
+                "SCALAR" => !matches!(first, Some('{' | '[')),
+                _ => true,
+            }
+    };
+    let mut result = BooleanBuilder::with_capacity(call.rows);
+    (0..call.rows).for_each(|row| result.append_option(documents.get(row).map(is)));
+    Ok(Arc::new(result.finish()))
+}
+
+/// What a group has collected, in brackets: the elements in their order, members in that of their texts,
+/// so that the same rows give the same object. NULL for a group without rows.
+fn bracketed(call: &Call<'_>, (open, close): (char, char)) -> Result<ArrayRef> {
+    let lists = call.expanded(0)?;
+    let lists = lists.as_list_opt::<i32>();
+    call.map_text(|row, into| {
+        let Some(lists) = lists.filter(|lists| lists.is_valid(row)) else { return Ok(false) };
+        let parts = lists.value(row);
+        let mut parts: Vec<&str> = parts.as_string::<i32>().iter().flatten().collect();
+        if open == '{' {
+            parts.sort_unstable();
+        }
+        into.push(open);
+        into.push_str(&parts.join(", "));
+        into.push(close);
+        Ok(true)
+    })
 }
 
 /// `document -> key`: the member of that name, or the element of that number; NULL where there is none.

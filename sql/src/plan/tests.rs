@@ -288,7 +288,16 @@ fn a_pump_takes_no_rows_that_expire() {
          CREATE SINK s FROM out WITH (connector = 'file', path = 'out', format = 'csv');"
     ))
     .expect_err("a pump only adds rows");
-    assert!(error.message.contains("may be taken back"), "{error:?}");
+    assert!(error.message.contains("pump P expire by state_ttl"), "{error:?}");
+    assert!(error.hint.is_some_and(|hint| hint.contains("where the stream is read")));
+    assert!(error.span.is_some(), "it points at the pump");
+    let error = plan(&format!(
+        "{STREAMS} CREATE STREAM out (n BIGINT);
+         CREATE PUMP p AS INSERT INTO out SELECT STREAM COUNT(*) FROM jobs GROUP BY userid;
+         CREATE SINK s FROM out WITH (connector = 'file', path = 'out', format = 'csv');"
+    ))
+    .expect_err("its groups change");
+    assert!(!error.message.contains("state_ttl"), "{error:?}");
     let error = refused("CREATE SINK s FROM jobs WITH (connector = 'file', state_ttl = '1 day');");
     assert!(error.message.contains("has no state_ttl"), "{error:?}");
 }

@@ -214,6 +214,8 @@ fn lists() {
         "SELECT u.e, y.d FROM (SELECT UNNEST(make_array(a, a + 1)) AS e FROM x) AS u JOIN y ON u.e = y.a",
         "SELECT a, array_length(make_array(a, c)) AS n, make_array(a, c)[2] AS second FROM x",
         "SELECT b, UNNEST(string_to_array(b, 'p')) AS part FROM x",
+        "SELECT x.a, g.value FROM x CROSS JOIN generate_series(1, 2) AS g",
+        "SELECT x.a, COUNT(*) AS n FROM x JOIN range(0, 4) AS g(i) ON x.a = g.i GROUP BY x.a",
     ]);
 }
 
@@ -234,6 +236,14 @@ fn aggregates_in_an_order() {
         "SELECT n, STRING_AGG(CAST(a AS VARCHAR), ',' ORDER BY a) AS l FROM (SELECT a, COUNT(*) AS n FROM x GROUP BY a) AS t GROUP BY n",
     ]);
     check_as(&[
+        (
+            "SELECT a, JSON_ARRAYAGG(c ORDER BY c, b) AS s FROM u GROUP BY a",
+            "SELECT a, '[' || COALESCE(STRING_AGG(CAST(c AS VARCHAR), ', ' ORDER BY c, b), '') || ']' AS s FROM u GROUP BY a",
+        ),
+        (
+            "SELECT a, JSON_OBJECTAGG(b VALUE c) AS s FROM u GROUP BY a",
+            "SELECT a, '{' || STRING_AGG('\"' || b || '\": ' || COALESCE(CAST(c AS VARCHAR), 'null'), ', ' ORDER BY b) || '}' AS s FROM u GROUP BY a",
+        ),
         (
             "SELECT a, NTH_VALUE(c, 2 ORDER BY c, b) AS s FROM x GROUP BY a",
             "SELECT a, (ARRAY_AGG(c ORDER BY c, b))[2] AS s FROM x GROUP BY a",

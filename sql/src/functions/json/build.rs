@@ -1,4 +1,5 @@
-//! `JSON_OBJECT` and `JSON_ARRAY`: a JSON text from the values of a row.
+//! `JSON_OBJECT` and `JSON_ARRAY`: a JSON text from the values of a row; and one member or element of such
+//! a text, for `JSON_OBJECTAGG` and `JSON_ARRAYAGG`.
 //!
 //! Numbers and truth values are written as they are; every other value is a string of what `CAST` to
 //! VARCHAR makes of it, unless it is JSON already. Values are turned into JSON column by column, and the
@@ -25,10 +26,16 @@ pub(crate) const JSON_OBJECT: &str = "json_object";
 /// `JSON_ARRAY`: what is said of the values, then the values.
 pub(crate) const JSON_ARRAY: &str = "json_array";
 
+/// A member of an object: what is said of its value, the name, the value; NULL where it is left out.
+pub(crate) const JSON_MEMBER: &str = "__json_member";
+/// An element of an array in the same way.
+pub(crate) const JSON_ELEMENT: &str = "__json_element";
+
 /// The functions. The first argument of each is a text: `A` if values that are NULL are left out, else
 /// `N`; then for each value `J` if it is JSON already, else `V`.
 pub(in super::super) fn functions() -> Vec<ScalarUDF> {
-    [JSON_OBJECT, JSON_ARRAY].map(|name| ScalarUDF::from(Constructor::new(name))).into()
+    let names = [JSON_OBJECT, JSON_ARRAY, JSON_MEMBER, JSON_ELEMENT];
+    names.map(|name| ScalarUDF::from(Constructor::new(name))).into()
 }
 
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -40,6 +47,16 @@ struct Constructor {
 impl Constructor {
     fn new(name: &'static str) -> Self {
         Self { name, signature: Signature::variadic_any(Volatility::Immutable) }
+    }
+
+    /// Whether the values have names.
+    fn is_named(&self) -> bool {
+        matches!(self.name, JSON_OBJECT | JSON_MEMBER)
+    }
+
+    /// Whether it is a part of a text, which stands without brackets.
+    fn is_part(&self) -> bool {
+        matches!(self.name, JSON_MEMBER | JSON_ELEMENT)
     }
 }
 
@@ -57,7 +74,7 @@ impl ScalarUDFImpl for Constructor {
     }
 
     fn return_field_from_args(&self, _args: ReturnFieldArgs<'_>) -> Result<FieldRef> {
-        Ok(Arc::new(Field::new(self.name, DataType::Utf8, false)))
+        Ok(Arc::new(Field::new(self.name, DataType::Utf8, self.is_part())))
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
@@ -79,13 +96,19 @@ impl ScalarUDFImpl for Constructor {
                 arg.ok_or_else(|| DataFusionError::Internal("a value is missing".to_owned()))?
                     .into_array(rows)
             };
-            let name = if self.name == JSON_OBJECT { Some(strings(&next()?)?) } else { None };
+            let name = if self.is_named() { Some(strings(&next()?)?) } else { None };
             let value = next()?;
             let value = if form == 'J' { checked(&value)? } else { written(&value)? };
             members.push(Member { name, value });
         }
-        let brackets = if self.name == JSON_OBJECT { ('{', '}') } else { ('[', ']') };
-        let texts: ArrayRef = Arc::new(together(&members, rows, brackets, leaves_out)?);
+        let brackets = if self.is_named() { ('{', '}') } else { ('[', ']') };
+        let mut texts = together(&members, rows, brackets, leaves_out)?;
+        if self.is_part() {
+            let part = |text: &str| text.get(1..text.len() - 1).unwrap_or_default().to_owned();
+            let parts = texts.iter().map(|text| text.map(part).filter(|part| !part.is_empty()));
+            texts = parts.collect();
+        }
+        let texts: ArrayRef = Arc::new(texts);
         if is_constant {
             return Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&texts, 0)?));
         }

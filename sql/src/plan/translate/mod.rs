@@ -71,12 +71,7 @@ pub(super) fn translate(catalog: &Catalog, collected: Collector<'_>) -> Result<D
         })?;
         if let Target::Stream(stream) = step.target {
             if translator.dataflow.node(node).updating {
-                let error =
-                    SqlError::new(format!("the rows of pump {} may be taken back", step.owner))
-                        .with_hint(
-                            "group by a window such as STEP(s.ROWTIME BY INTERVAL '1' MINUTE), or \
-                                write the query to a sink with mode = 'changelog'",
-                        );
+                let error = not_for_good(&translator.dataflow, node, &step.owner);
                 return Err(span.map_or(error.clone(), |span| error.or_at(span)));
             }
             pumped.entry(stream.clone()).or_default().push(node);
@@ -91,6 +86,29 @@ pub(super) fn translate(catalog: &Catalog, collected: Collector<'_>) -> Result<D
         }
     }
     Ok(translator.dataflow)
+}
+
+/// Why the rows of a pump, which `node` gives, cannot go into its stream.
+fn not_for_good(dataflow: &Dataflow, node: NodeId, pump: &str) -> SqlError {
+    let mut behind = vec![node];
+    while let Some(id) = behind.pop() {
+        if dataflow.expires_rows(id) {
+            return SqlError::new(format!(
+                "the rows of pump {pump} expire by state_ttl, so they may be taken back, and a stream \
+                 has its rows for good"
+            ))
+            .with_hint(
+                "say state_ttl where the stream is read, in a view or a sink with mode = 'changelog'; \
+                 here bound a join by time (a.t BETWEEN b.t - INTERVAL '1' HOUR AND b.t) or a grouping \
+                 by a window",
+            );
+        }
+        behind.extend(&dataflow.node(id).inputs);
+    }
+    SqlError::new(format!("the rows of pump {pump} may be taken back")).with_hint(
+        "group by a window such as STEP(s.ROWTIME BY INTERVAL '1' MINUTE), or write the query to a sink \
+         with mode = 'changelog'",
+    )
 }
 
 struct Translator<'a> {
