@@ -38,7 +38,8 @@ use std::sync::Arc;
 
 use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::common::config::ConfigOptions;
-use datafusion::logical_expr::{LogicalPlan, ScalarUDF, TableSource};
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::logical_expr::{Expr, LogicalPlan, ScalarUDF, TableSource};
 use millstream_engine::dataflow::Dataflow;
 use millstream_engine::definition::ROWTIME;
 use millstream_engine::fault::{ERROR_STREAM, error_stream_schema};
@@ -49,6 +50,7 @@ use self::relations::{Scope, is_fed_by_pumps, stream_schema};
 use self::translate::translate;
 use crate::catalog::Catalog;
 use crate::error::SqlError;
+use crate::rowtime::AS_OF;
 use crate::stack::with_room;
 use crate::statement::{Query, SinkInput};
 
@@ -224,7 +226,32 @@ pub fn batch_query(
     query: &Query,
     relations: &HashMap<String, Arc<dyn TableSource>>,
 ) -> Result<LogicalPlan, SqlError> {
-    with_room(|| Ok(Scope::batch(catalog, relations).plan(query, false)?.plan))
+    with_room(|| {
+        let plan = Scope::batch(catalog, relations).plan(query, false)?.plan;
+        match reads_versions(&plan).map_err(|error| errors::from_datafusion(&error))? {
+            true => Err(SqlError::new("FOR SYSTEM_TIME AS OF runs continuously only, between streams")
+                .with_hint(
+                    "write SELECT STREAM; in batch join b ON a.k = b.k AND b.t <= a.t and keep the row of \
+                     the greatest b.t: QUALIFY ROW_NUMBER() OVER (PARTITION BY a.id ORDER BY b.t DESC) = 1",
+                )
+                .or_at(query.span)),
+            false => Ok(plan),
+        }
+    })
+}
+
+/// Whether a plan has a `FOR SYSTEM_TIME AS OF`.
+fn reads_versions(plan: &LogicalPlan) -> datafusion::common::Result<bool> {
+    let mut found = false;
+    plan.apply_with_subqueries(|node| {
+        node.apply_expressions(|expr| {
+            found |= expr.exists(|part| {
+                Ok(matches!(part, Expr::ScalarFunction(call) if call.func.name() == AS_OF))
+            })?;
+            Ok(TreeNodeRecursion::Continue)
+        })
+    })?;
+    Ok(found)
 }
 
 /// The settings a batch query must run with to mean the same as the continuous one.

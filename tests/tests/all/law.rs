@@ -163,6 +163,16 @@ impl<'a> Feed<'a> {
     }
 }
 
+/// The seeds of a test: the first `count`, or what `MILLSTREAM_SEED` says, `7` or `1000..3000`.
+pub(crate) fn seeds(count: u64) -> Vec<u64> {
+    let Ok(said) = std::env::var("MILLSTREAM_SEED") else { return (0..count).collect() };
+    let number = |text: &str| text.parse().expect("MILLSTREAM_SEED is a number or a range of two");
+    match said.split_once("..") {
+        Some((first, end)) => (number(first)..number(end)).collect(),
+        None => vec![number(&said)],
+    }
+}
+
 /// Rows of the stream `def`, decoded as they would be from its file.
 pub(crate) fn decode(
     def: &RelationDef,

@@ -3,7 +3,7 @@
 //! (within the watermark), and however often it was stopped and restored in between.
 //!
 //! The batch query is written for DataFusion and does not pass through our parser and planner. Every
-//! failure names its seed; `MILLSTREAM_SEED=n` runs that one alone.
+//! failure names its seed; `MILLSTREAM_SEED=n` runs that one alone, `n..m` as many fresh ones.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use millstream_tests::pipeline::{Event, Happening, Pipeline};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
-use crate::law::texts;
+use crate::law::{seeds, texts};
 
 /// How many seeds each query runs with.
 const SEEDS: u64 = 25;
@@ -179,13 +179,6 @@ fn oracle(query: &str, streams: &[(&str, &Partitions)]) -> BTreeMap<String, i64>
         batches.iter().flat_map(texts).for_each(|text| *sum.entry(text).or_default() += 1);
         sum
     })
-}
-
-fn seeds(count: u64) -> Vec<u64> {
-    match std::env::var("MILLSTREAM_SEED") {
-        Ok(seed) => vec![seed.parse().expect("MILLSTREAM_SEED is a number")],
-        Err(_) => (0..count).collect(),
-    }
 }
 
 /// Runs both queries on the same random input, for many seeds.
