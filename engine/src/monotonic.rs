@@ -55,9 +55,11 @@ fn is_non_decreasing(expr: &Arc<dyn PhysicalExpr>, columns: &mut Vec<usize>) -> 
     false
 }
 
-/// Casting times and numbers into one another keeps their order; into text it does not.
+/// Casting times and numbers into one another keeps their order; into text it does not, and into a time
+/// of day it begins again every day.
 fn keeps_order(to: &DataType) -> bool {
-    to.is_temporal() || to.is_numeric()
+    let is_of_day = matches!(to, DataType::Time32(_) | DataType::Time64(_));
+    !is_of_day && (to.is_temporal() || to.is_numeric())
 }
 
 fn binary_is_non_decreasing(binary: &BinaryExpr, columns: &mut Vec<usize>) -> bool {
@@ -88,6 +90,7 @@ fn function_is_non_decreasing(function: &ScalarFunctionExpr, columns: &mut Vec<u
         "__multiply" if args.get(1).is_some_and(is_positive) => one(0, columns),
         "__multiply" if args.first().is_some_and(is_positive) => one(1, columns),
         "date_bin" | "date_trunc" | "__ceil_to" => one(1, columns),
+        "__step" if args.get(1).is_some_and(is_positive) => one(0, columns),
         "__difference" | "__divide_interval" | "__scale_interval"
             if !is_scaled(function.name()) || args.get(1).is_some_and(is_positive) =>
         {
@@ -95,6 +98,7 @@ fn function_is_non_decreasing(function: &ScalarFunctionExpr, columns: &mut Vec<u
         }
         "tsdiff" => one(1, columns),
         "__tumble"
+        | "__ends_at"
         | "__window_start"
         | "__window_end"
         | "__window_time"
@@ -144,6 +148,11 @@ pub fn watermark_of(
         return watermark_of(time, schema, watermarks);
     }
     let Some(columns) = monotonic_columns(expr) else { return Ok(None) };
+    // What is neither a time nor a whole number has no bound; operators could not keep to it.
+    let data_type = expr.data_type(schema)?;
+    if !data_type.is_temporal() && !data_type.is_integer() {
+        return Ok(None);
+    }
     let mut bounds = Vec::with_capacity(columns.len());
     let mut combined = None;
     for column in columns {
@@ -259,6 +268,23 @@ mod tests {
         assert_eq!(monotonic_columns(&physical(&col("k"))), Some(vec![2]));
         assert_eq!(monotonic_columns(&physical(&lit(1))), None);
         assert_eq!(monotonic_columns(&physical(&(lit(1) - col("k")))), None);
+        let of_day = DataType::Time32(arrow::datatypes::TimeUnit::Millisecond);
+        let of_day = datafusion::logical_expr::cast(col("t"), of_day);
+        assert_eq!(monotonic_columns(&physical(&of_day)), None, "it falls at midnight");
+    }
+
+    #[test]
+    fn a_fraction_of_a_time_has_no_watermark() {
+        let number = datafusion::logical_expr::cast(col("t"), DataType::Int64);
+        let half = number * lit(0.5);
+        let watermarks = Watermarks(vec![Some(Watermark::At(7)), None, None]);
+        let of = |expr: &Expr| watermark_of(&physical(expr), &schema(), &watermarks).unwrap();
+        let coerced = datafusion::logical_expr::cast(half, DataType::Float64);
+        assert_eq!(of(&coerced), None);
+        assert_eq!(
+            of(&datafusion::logical_expr::cast(col("t"), DataType::Int64)),
+            Some(Watermark::At(7))
+        );
     }
 
     proptest! {

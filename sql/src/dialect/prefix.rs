@@ -1,14 +1,14 @@
 //! What begins an expression: `STEP(x BY y)`, `CEILING(x)`, `SUBSTRING(s SIMILAR p ESCAPE c)`, `TRIM(LEADING FROM s)`,
 //! `ANY(condition)` and the functions over JSON.
 
-use datafusion::sql::sqlparser::ast::{self, Expr, Ident, ObjectName, TrimWhereField, Value};
+use datafusion::sql::sqlparser::ast::{Expr, Ident, ObjectName, TrimWhereField, Value};
 use datafusion::sql::sqlparser::dialect::{Dialect, Precedence};
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::Token;
 
 use super::{Streaming, json, json_aggregate};
-use crate::functions::SUBSTRING_SIMILAR;
+use crate::functions::{STEP, SUBSTRING_SIMILAR};
 use crate::rewrite::similar_part;
 use crate::syntax::{call, text};
 
@@ -79,7 +79,7 @@ fn trim_of_blanks(parser: &mut Parser<'_>) -> Result<Expr, ParserError> {
     Ok(Expr::Trim { expr: Box::new(value), trim_where, trim_what, trim_characters })
 }
 
-/// `STEP(x BY INTERVAL 'n' unit)` is `date_bin(INTERVAL 'n' unit, x)`; `STEP(i BY n)` is `i / n * n`.
+/// `STEP(x BY INTERVAL 'n' unit)` is `date_bin(INTERVAL 'n' unit, x)`; `STEP(i BY n)` is a call of ours.
 fn step(parser: &mut Parser<'_>) -> Result<Expr, ParserError> {
     let span = parser.next_token().span;
     parser.expect_token(&Token::LParen)?;
@@ -88,16 +88,7 @@ fn step(parser: &mut Parser<'_>) -> Result<Expr, ParserError> {
     let width = parser.parse_expr()?;
     parser.expect_token(&Token::RParen)?;
     if matches!(&width, Expr::Value(value) if matches!(value.value, Value::Number(..))) {
-        return Ok(multiple_below(value, width));
+        return Ok(call(STEP, span, vec![value, width]));
     }
     Ok(call("date_bin", span, vec![width, value]))
-}
-
-fn multiple_below(value: Expr, width: Expr) -> Expr {
-    let binary =
-        |left, op, right| Expr::BinaryOp { left: Box::new(left), op, right: Box::new(right) };
-    let value = Expr::Nested(Box::new(value));
-    let steps = binary(value, ast::BinaryOperator::Divide, width.clone());
-    let steps = Expr::Nested(Box::new(steps));
-    Expr::Nested(Box::new(binary(steps, ast::BinaryOperator::Multiply, width)))
 }

@@ -23,6 +23,7 @@ mod number;
 mod pattern;
 mod regex;
 mod rounding;
+mod step;
 mod text;
 mod to_char;
 
@@ -52,6 +53,7 @@ pub(crate) use json::{
     JSON_MEMBER, JSON_OBJECT, JSON_OBJECT_OF, JSON_QUERY, JSON_VALUE,
 };
 pub(crate) use rounding::CEIL_TO;
+pub(crate) use step::{STEP, of_dates_too};
 pub(crate) use text::{LIKE_PATTERN, OVERLAY, SUBSTR, SUBSTRING, SUBSTRING_SIMILAR, TRIM};
 pub(crate) use to_char::once_per_text;
 
@@ -70,6 +72,7 @@ pub(crate) fn scalar() -> Vec<ScalarUDF> {
         log::functions(),
         number::functions(),
         rounding::functions(),
+        step::functions(),
         text::functions(),
     ];
     let plain = groups.into_iter().flatten().map(ScalarUDF::from);

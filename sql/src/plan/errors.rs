@@ -20,11 +20,16 @@ pub(super) fn from_datafusion(error: &DataFusionError) -> SqlError {
         DataFusionError::NotImplemented(message) => from_missing(message),
         root => SqlError::new(lower(&words_of(root))),
     };
-    converted.span = span.map(|span| Span {
+    converted.span = span.and_then(span_of);
+    converted
+}
+
+/// A place as DataFusion has it, in the text; none for what a rewrite has put there.
+pub(super) fn span_of(span: datafusion::common::Span) -> Option<Span> {
+    (span.start.line > 0).then(|| Span {
         start: position(span.start),
         end: Position { line: span.end.line, column: span.end.column.saturating_sub(1).max(1) },
-    });
-    converted
+    })
 }
 
 fn position(location: datafusion::common::Location) -> Position {

@@ -20,7 +20,7 @@ use super::markers::markers;
 use super::models;
 use super::operators::Operators;
 use super::window_functions;
-use crate::functions::once_per_text;
+use crate::functions::{of_dates_too, once_per_text};
 use crate::rewrite::ARRIVAL_ORDER;
 use crate::rowtime::AS_OF;
 
@@ -55,6 +55,7 @@ impl Functions {
         let ours = ours.chain(crate::functions::scalar());
         let theirs = theirs.into_iter().map(|function| match function.name() {
             "to_char" => Arc::new(once_per_text(function)),
+            "date_bin" => Arc::new(of_dates_too(function)),
             _ => function,
         });
         for function in theirs.chain(ours.map(Arc::new)) {

@@ -38,7 +38,9 @@ pub(super) fn plan(
 ) -> Result<LogicalPlan, SqlError> {
     let planned = scope.plan(&pump.query, true)?;
     if !planned.has_rowtime {
-        return Err(SqlError::at(pump.query.span, "the rows of this pump have no ROWTIME")
+        let reason = planned.untimed.map(|reason| format!(": {reason}")).unwrap_or_default();
+        let message = format!("the rows of this pump have no ROWTIME{reason}");
+        return Err(SqlError::at(pump.query.span, message)
             .with_hint("select a time AS ROWTIME, or group by a window such as STEP(s.ROWTIME BY INTERVAL '1' MINUTE)"));
     }
     let sources = unique_columns(&planned.plan);

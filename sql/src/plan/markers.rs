@@ -18,6 +18,7 @@ use datafusion::logical_expr::{
 use millstream_engine::definition::{ROWTIME, TIMESTAMP_TYPE};
 use millstream_engine::monotonic::to_numbers;
 
+use super::ends_at;
 use super::extremes;
 use super::functions::functions;
 use super::models;
@@ -33,8 +34,9 @@ use crate::statement::clauses::{STAGGER, WITHIN};
 pub(super) const STAGGER_END: &str = "__stagger_end";
 
 /// The marker functions.
-pub(super) fn markers() -> [ScalarUDF; 4] {
+pub(super) fn markers() -> [ScalarUDF; 5] {
     [
+        ends_at::marker(),
         ScalarUDF::from(Counts::new()),
         ScalarUDF::from(Marker::new(STAGGER)),
         ScalarUDF::from(Marker::new(WITHIN)),
@@ -42,14 +44,14 @@ pub(super) fn markers() -> [ScalarUDF; 4] {
     ]
 }
 
-/// Puts the windows of `__stagger` below their aggregates, the column of the row's time into `__within`,
-/// the columns with numbers into the calls of models, and `NOT IN` with a further condition into a form
+/// Puts the windows of `__stagger` below their aggregates, what `__ends_at` looks at into it, the column
+/// of the row's time into `__within`, the columns with numbers into the calls of models, and `NOT IN` with a further condition into a form
 /// that can be joined by. `MIN` and `MAX` of structs get an order.
 pub(super) fn placed(plan: LogicalPlan) -> Result<LogicalPlan> {
     plan.transform_up_with_subqueries(|node| match node {
-        LogicalPlan::Aggregate(aggregate) => {
-            staggered(aggregate)?.transform_data(extremes::rewritten)
-        }
+        LogicalPlan::Aggregate(aggregate) => staggered(aggregate)?
+            .transform_data(ends_at::bound)?
+            .transform_data(extremes::rewritten),
         LogicalPlan::Sort(sort) => time_sorted(sort),
         LogicalPlan::Window(window) => models::over_numbers(window),
         LogicalPlan::Filter(filter) => not_in::rewritten(filter),

@@ -11,6 +11,7 @@
 mod application;
 mod arrival;
 mod distinct_on;
+mod ends_at;
 mod errors;
 mod explain;
 mod extremes;
@@ -31,6 +32,7 @@ mod shift;
 #[cfg(test)]
 mod tests;
 mod translate;
+mod typing;
 mod window_functions;
 
 use std::collections::{BTreeSet, HashMap};

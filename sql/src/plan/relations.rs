@@ -14,7 +14,7 @@ use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder, TableSource};
 use millstream_engine::definition::{ROWTIME, RelationDef, TIMESTAMP_TYPE};
 use millstream_engine::fault::{ERROR_STREAM, error_stream_schema};
 
-use super::logical;
+use super::{logical, typing};
 use crate::catalog::Catalog;
 use crate::error::SqlError;
 use crate::functions::fix_time;
@@ -30,6 +30,8 @@ pub(super) struct Planned {
     pub(super) has_rowtime: bool,
     /// Its columns that say when the window of a row ends.
     pub(super) window_ends: WindowEnds,
+    /// Why the rows of its groups have no time.
+    pub(super) untimed: Option<String>,
 }
 
 /// The catalog as queries see it.
@@ -72,14 +74,15 @@ impl<'a> Scope<'a> {
             .map_err(|error| error.or_at(query.span))?;
         let ttl = query.state_ttl.filter(|_| self.provided.is_none());
         let resolved = resolve(&written, &Counted { scope: self, ttl }, want_rowtime);
-        let ResolvedQuery { ast, has_rowtime, window_ends } =
+        let ResolvedQuery { ast, has_rowtime, window_ends, untimed } =
             resolved.map_err(|e| e.or_at(query.span))?;
         let plan = logical::plan(&ast, &|name| self.source(name));
         let plan = plan.map_err(|error| error.or_at(query.span))?;
+        typing::checked(&plan).map_err(|error| error.or_at(query.span))?;
         let plan = fix_time(plan, self.catalog.now_ms, self.provided.is_some())
             .and_then(|plan| super::padded::compared(plan, self.catalog))
             .map_err(|error| super::errors::from_datafusion(&error).or_at(query.span))?;
-        Ok(Planned { plan, has_rowtime, window_ends })
+        Ok(Planned { plan, has_rowtime, window_ends, untimed })
     }
 
     /// What to scan for the relation `name`.
@@ -115,7 +118,7 @@ impl<'a> Scope<'a> {
         let first = plans.next().ok_or_else(|| self.unknown(&def.name))?;
         let union = plans.try_fold(first, |a, b| LogicalPlanBuilder::from(a).union(b)?.build());
         let plan = union.map_err(|error| super::errors::from_datafusion(&error))?;
-        Ok(Planned { plan, has_rowtime: true, window_ends: Vec::new() })
+        Ok(Planned { plan, has_rowtime: true, window_ends: Vec::new(), untimed: None })
     }
 
     fn derived(

@@ -4,6 +4,8 @@
 //! whatever the value of the grouping expression. It is computed from that expression, repeated word
 //! for word so that the planner knows it for what it is.
 
+use std::cmp::Ordering;
+
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, DateTimeField, Expr, GroupByExpr, Ident, SelectItem, Spanned, Value,
 };
@@ -11,10 +13,11 @@ use datafusion::sql::sqlparser::tokenizer::Span;
 
 use super::expressions::{in_input, reading, unwrapped};
 use super::from::Source;
+use super::monotonic::{Direction, direction, sign};
 use super::time_of;
 use crate::functions::{CEIL_TO, DIFFERENCE};
 use crate::rewrite::window_table::{WINDOW_END, WINDOW_START, WINDOW_TIME};
-use crate::statement::clauses::STAGGER;
+use crate::statement::clauses::{ENDS_AT, STAGGER};
 use crate::syntax::{self, arguments_of, binary, call};
 
 /// The grouping expressions, in terms of the input: ordinals and aliases replaced by what they stand
@@ -104,32 +107,68 @@ fn end_column(keys: &[Expr], sources: &[Source]) -> Option<Expr> {
     Some(if before == 0 { column } else { call(WINDOW_END, Span::empty(), vec![column, length]) })
 }
 
+/// When the rows of a group are all there.
+pub(super) struct WindowEnd {
+    /// The end of the window that a row was grouped into.
+    pub(super) end: Expr,
+    /// Whether it is to be one more grouping expression.
+    pub(super) is_key: bool,
+}
+
 /// The end of the window that a row was grouped into: from the expression over `ROWTIME` among `keys`;
 /// without one, from a column of a window table function; without that, from the only one that rounds a
-/// time, which may be the column with the watermark.
-pub(super) fn window_end(keys: &[Expr], sources: &[Source]) -> Option<Expr> {
+/// time, which may be the column with the watermark. Else why there is none.
+pub(super) fn window_end(keys: &[Expr], sources: &[Source]) -> Result<WindowEnd, String> {
+    let found = |end: Expr| Ok(WindowEnd { end, is_key: false });
     let is_stagger = |key: &&Expr| arguments_of(key, STAGGER).is_some();
     if let Some(end) = keys.iter().find(is_stagger) {
-        return Some(end.clone());
+        return found(end.clone());
     }
-    let time = reading(&time_of(sources)?);
-    let times: Vec<String> =
-        sources.iter().filter_map(Source::rowtime).map(|time| reading(&time)).collect();
-    let is_time = |expr: &Expr| {
-        let read = reading(expr);
-        read == time || times.contains(&read)
-    };
+    let time = time_of(sources).ok_or("the rows of a table have no time")?;
+    let rowtimes = sources.iter().filter_map(Source::rowtime);
+    let times: Vec<Expr> = std::iter::once(time).chain(rowtimes).collect();
+    let readings: Vec<String> = times.iter().map(reading).collect();
+    let is_time = |expr: &Expr| readings.contains(&reading(expr));
     if let Some(end) = keys.iter().find_map(|key| end_of(key, &is_time)) {
-        return Some(end);
+        return found(end);
     }
     if let Some(end) = end_column(keys, sources) {
-        return Some(end);
+        return found(end);
+    }
+    let (end, reasons) = run_end(keys, &times, &readings);
+    if let Some(end) = end {
+        return Ok(WindowEnd { end, is_key: true });
     }
     let is_column = |expr: &Expr| matches!(expr, Expr::Identifier(_) | Expr::CompoundIdentifier(_));
     let mut rounded = keys.iter().filter(|key| rounds(key));
     let mut ends = rounded.by_ref().filter_map(|key| end_of(key, &is_column));
-    let only = ends.next()?;
-    ends.next().is_none().then_some(only)
+    match (ends.next(), ends.next()) {
+        (Some(only), None) => found(only),
+        _ if keys.is_empty() => Err("it is not grouped by a time".to_owned()),
+        _ => Err(reasons.join("; ")),
+    }
+}
+
+/// The end of the time for which the first of `keys` that grows or falls with one of `times` stays what
+/// it is; and why the others do neither.
+fn run_end(keys: &[Expr], times: &[Expr], readings: &[String]) -> (Option<Expr>, Vec<String>) {
+    let mut reasons = Vec::new();
+    for (time, wanted) in times.iter().zip(readings) {
+        let is_time = |expr: &Expr| reading(expr) == *wanted;
+        for key in keys {
+            match direction(key, &is_time) {
+                Ok(Direction::Constant) => reasons.push(format!("{key} never changes")),
+                Err(reason) => reasons.push(reason),
+                Ok(Direction::Rising | Direction::Falling) => {
+                    let args = vec![key.clone(), time.clone()];
+                    return (Some(call(ENDS_AT, key.span(), args)), reasons);
+                }
+            }
+        }
+    }
+    reasons.sort();
+    reasons.dedup();
+    (None, reasons)
 }
 
 /// When the window of the grouping expression `key` ends, if it is one over a time.
@@ -175,7 +214,9 @@ fn undone(expr: &Expr) -> Option<(&Expr, BinaryOperator, Expr)> {
         BinaryOperator::Plus if is_constant(right) => (left, BinaryOperator::Minus, right),
         BinaryOperator::Plus if is_constant(left) => (right, BinaryOperator::Minus, left),
         BinaryOperator::Minus if is_constant(right) => (left, BinaryOperator::Plus, right),
-        BinaryOperator::Divide if is_constant(right) => (left, BinaryOperator::Multiply, right),
+        BinaryOperator::Divide if sign(right) == Some(Ordering::Greater) => {
+            (left, BinaryOperator::Multiply, right)
+        }
         _ => return None,
     };
     Some((moved, op, shift.as_ref().clone()))

@@ -11,6 +11,7 @@
 mod expressions;
 mod from;
 mod group;
+pub(crate) mod monotonic;
 mod select;
 #[cfg(test)]
 mod tests;
@@ -89,6 +90,8 @@ pub struct ResolvedQuery {
     pub has_rowtime: bool,
     /// Its columns that say when the window of a row ends.
     pub window_ends: WindowEnds,
+    /// Why the rows of a grouping have no time.
+    pub untimed: Option<String>,
 }
 
 /// Resolves `query` over the relations of `scope`. With `want_rowtime` the row's time becomes its last
@@ -107,8 +110,8 @@ pub fn resolve(
         let mut ast = query.clone();
         let mut names = Names { scope, ctes: Vec::new() };
         let output = self::query(&mut ast, &mut names, want_rowtime)?;
-        let Output { rowtime, window_ends, .. } = output;
-        Ok(ResolvedQuery { ast, has_rowtime: rowtime.is_some(), window_ends })
+        let Output { rowtime, window_ends, untimed, .. } = output;
+        Ok(ResolvedQuery { ast, has_rowtime: rowtime.is_some(), window_ends, untimed })
     })
 }
 
@@ -142,6 +145,8 @@ struct Output {
     rowtime: Option<String>,
     /// The columns that say when the window of a row ends.
     window_ends: WindowEnds,
+    /// Why the rows of a grouping have no time.
+    untimed: Option<String>,
 }
 
 impl Output {

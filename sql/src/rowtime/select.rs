@@ -31,8 +31,9 @@ pub(super) fn select(
     if let Some(condition) = &mut select.selection {
         in_input(condition, &sources);
     }
+    let mut untimed = None;
     let time = if is_grouped(select) {
-        grouped(select, order, &sources)?
+        grouped(select, order, &sources)?.map_err(|reason| untimed = Some(reason)).ok()
     } else {
         let time = time_of(&sources);
         for expr in exprs(&mut select.projection) {
@@ -60,19 +61,26 @@ pub(super) fn select(
         columns.pop();
     }
     let window_ends = window_ends(&select.projection, &sources);
-    Ok(Output { columns, rowtime, window_ends })
+    Ok(Output { columns, rowtime, window_ends, untimed })
 }
 
-/// Resolves what stands under a `GROUP BY` or an aggregate, and returns the time of a group.
+/// Resolves what stands under a `GROUP BY` or an aggregate, and returns the time of a group, or why it has
+/// none.
 fn grouped(
     select: &mut Select,
     order: &mut [OrderByExpr],
     sources: &[Source],
-) -> Result<Option<Expr>, SqlError> {
+) -> Result<Result<Expr, String>, SqlError> {
     let Select { projection, group_by, having, .. } = select;
     let keys = group::keys(group_by, projection, sources).unwrap_or_default();
-    let end = group::window_end(keys, sources);
+    let found = group::window_end(keys, sources);
     let read: Vec<_> = keys.iter().map(|key| (reading(key), key.clone())).collect();
+    let end = found.as_ref().ok().map(|found| found.end.clone());
+    if let (Ok(group::WindowEnd { end, is_key: true }), GroupByExpr::Expressions(keys, _)) =
+        (&found, group_by)
+    {
+        keys.push(end.clone());
+    }
     let groups = Grouped { sources, keys: &read, end: end.as_ref() };
     for expr in exprs(projection) {
         groups.resolve(expr)?;
@@ -86,7 +94,10 @@ fn grouped(
             groups.resolve(expr)?;
         }
     }
-    Ok(end.filter(|_| select.distinct.is_none()))
+    let is_plain = select.distinct.is_none();
+    Ok(found
+        .map(|found| found.end)
+        .and_then(|end| is_plain.then_some(end).ok_or_else(|| "DISTINCT has none".to_owned())))
 }
 
 /// The places where the word `ROWTIME` is selected as it is: a column that shows the row's time.
@@ -130,7 +141,7 @@ fn distinct_by_window(select: &mut Select, shown: &[usize], sources: &[Source]) 
             _ => return,
         }
     }
-    if group::window_end(&keys, sources).is_some() {
+    if group::window_end(&keys, sources).is_ok() {
         select.distinct = None;
         select.group_by = GroupByExpr::Expressions(keys, Vec::new());
     }

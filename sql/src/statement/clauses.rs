@@ -23,6 +23,10 @@ use crate::tokens::{is_word, place};
 /// put in front of it where that is known.
 pub(crate) const STAGGER: &str = "__stagger";
 
+/// The grouping expression that says when another one changes: its arguments are that one and the row's
+/// time.
+pub(crate) const ENDS_AT: &str = "__ends_at";
+
 /// The sort key of a time-sort: the time and how far out of order rows may come.
 pub(crate) const WITHIN: &str = "__within";
 

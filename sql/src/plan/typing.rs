@@ -1,0 +1,450 @@
+//! Which types may meet: values are compared, computed and mixed within one family only.
+//!
+//! Numbers go with numbers, texts with texts, each kind of time with itself, as in Kinesis Data
+//! Analytics. DataFusion would turn one side into the type of the other without a word (`k = 5` of a text
+//! `'05'` is false), so this looks at a plan before its rules do. A text *literal* beside a time is read
+//! as one when the query is planned; a wrong one is found there.
+//!
+//! Source: "Type conversion" of the Kinesis Data Analytics SQL reference.
+
+use arrow::datatypes::DataType;
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::common::{DFSchema, DataFusionError, Result, ScalarValue};
+use datafusion::logical_expr::expr::{AggregateFunction, InList, InSubquery, ScalarFunction};
+use datafusion::logical_expr::{
+    Between, BinaryExpr, Case, Expr, ExprSchemable, LogicalPlan, Operator,
+};
+
+use super::errors::{from_datafusion, span_of};
+use crate::error::SqlError;
+use crate::functions::{CEIL_TO, EXTRACT, PART, SCALE, written};
+
+/// Refuses a plan, not optimised yet, in which types meet that have nothing to do with each other.
+pub(super) fn checked(plan: &LogicalPlan) -> Result<(), SqlError> {
+    let mut refused = None;
+    let visited = plan.apply_with_subqueries(|node| {
+        refused = node_refused(node)?;
+        Ok(match refused {
+            None => TreeNodeRecursion::Continue,
+            Some(_) => TreeNodeRecursion::Stop,
+        })
+    });
+    visited.map_err(|error| from_datafusion(&error))?;
+    refused.map_or(Ok(()), Err)
+}
+
+fn node_refused(node: &LogicalPlan) -> Result<Option<SqlError>> {
+    let inputs = node.inputs();
+    let mut schema = DFSchema::empty();
+    for input in &inputs {
+        schema.merge(input.schema());
+    }
+    let seen = Seen { schema: &schema };
+    if let LogicalPlan::Union(_) = node {
+        return Ok(branches_refused(&inputs));
+    }
+    let condition = match node {
+        LogicalPlan::Filter(filter) => Some(&filter.predicate),
+        LogicalPlan::Join(join) => join.filter.as_ref(),
+        _ => None,
+    };
+    if let Some(error) = condition.and_then(|condition| seen.condition(condition)) {
+        return Ok(Some(error));
+    }
+    if let LogicalPlan::Join(join) = node {
+        let error = join.on.iter().find_map(|(left, right)| seen.pair(left, right, "compared"));
+        if error.is_some() {
+            return Ok(error);
+        }
+    }
+    let mut refused = None;
+    node.apply_expressions(|expr| {
+        expr.apply(|expr| {
+            refused = seen.refused(expr);
+            Ok(match refused {
+                None => TreeNodeRecursion::Continue,
+                Some(_) => TreeNodeRecursion::Stop,
+            })
+        })
+    })?;
+    Ok(refused)
+}
+
+/// The branches of a union, column by column.
+fn branches_refused(branches: &[&LogicalPlan]) -> Option<SqlError> {
+    let (first, others) = branches.split_first()?;
+    let fields = |plan: &LogicalPlan| plan.schema().fields().clone();
+    others.iter().find_map(|other| {
+        let pairs = fields(first);
+        let other = fields(other);
+        pairs.iter().zip(other.iter()).find_map(|(a, b)| {
+            let (one, two) = (a.data_type(), b.data_type());
+            (!Family::of(one).goes_with(Family::of(two))).then(|| {
+                let message = format!(
+                    "column {} is {} in one branch and {} in another",
+                    a.name(),
+                    written(one),
+                    written(two)
+                );
+                SqlError::new(message).with_hint("CAST one of them to the type of the other")
+            })
+        })
+    })
+}
+
+/// The types that convert into one another by themselves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Family {
+    Number,
+    Text,
+    Bytes,
+    Boolean,
+    Date,
+    Time,
+    Timestamp,
+    Interval,
+    /// NULL, and types that the dialect does not have: lists and the like.
+    Other,
+}
+
+impl Family {
+    fn of(data_type: &DataType) -> Self {
+        match data_type {
+            DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => Self::Text,
+            DataType::Dictionary(_, values) => Self::of(values),
+            DataType::Binary
+            | DataType::LargeBinary
+            | DataType::BinaryView
+            | DataType::FixedSizeBinary(_) => Self::Bytes,
+            DataType::Boolean => Self::Boolean,
+            DataType::Date32 | DataType::Date64 => Self::Date,
+            DataType::Time32(_) | DataType::Time64(_) => Self::Time,
+            DataType::Timestamp(..) => Self::Timestamp,
+            DataType::Interval(_) | DataType::Duration(_) => Self::Interval,
+            other if other.is_numeric() => Self::Number,
+            _ => Self::Other,
+        }
+    }
+
+    fn goes_with(self, other: Self) -> bool {
+        self == other || self == Self::Other || other == Self::Other
+    }
+
+    fn is_temporal(self) -> bool {
+        matches!(self, Self::Date | Self::Time | Self::Timestamp | Self::Interval)
+    }
+}
+
+/// The functions of DataFusion that take texts, as far as the dialect has them.
+const OF_TEXTS: [&str; 10] = [
+    "lower",
+    "upper",
+    "initcap",
+    "character_length",
+    "btrim",
+    "ltrim",
+    "rtrim",
+    "strpos",
+    "replace",
+    "reverse",
+];
+
+/// The functions whose arguments are alternatives.
+const MIXED: [&str; 6] = ["coalesce", "nvl", "ifnull", "nullif", "greatest", "least"];
+
+/// The functions whose second argument is a time, or the text of one.
+const OF_TIMES: [&str; 4] = ["date_trunc", "date_bin", CEIL_TO, EXTRACT];
+
+/// The expressions over the inputs of a node.
+struct Seen<'a> {
+    schema: &'a DFSchema,
+}
+
+impl Seen<'_> {
+    /// The type of `expr`; none where it is not known here, as of a column of the query around it.
+    fn type_of(&self, expr: &Expr) -> Option<DataType> {
+        expr.get_type(self.schema).ok()
+    }
+
+    fn family(&self, expr: &Expr) -> Family {
+        self.type_of(expr).map_or(Family::Other, |data_type| Family::of(&data_type))
+    }
+
+    fn refused(&self, expr: &Expr) -> Option<SqlError> {
+        match expr {
+            Expr::BinaryExpr(binary) => self.operator(binary),
+            Expr::Not(condition)
+            | Expr::IsTrue(condition)
+            | Expr::IsFalse(condition)
+            | Expr::IsUnknown(condition)
+            | Expr::IsNotTrue(condition)
+            | Expr::IsNotFalse(condition)
+            | Expr::IsNotUnknown(condition) => self.condition(condition),
+            Expr::Negative(value) => self.wanted(value, "- is for numbers and intervals", |of| {
+                matches!(of, Family::Number | Family::Interval)
+            }),
+            Expr::Between(Between { expr, low, high, .. }) => {
+                self.pair(expr, low, "compared").or_else(|| self.pair(expr, high, "compared"))
+            }
+            Expr::InList(InList { expr, list, .. }) => {
+                list.iter().find_map(|value| self.pair(expr, value, "compared"))
+            }
+            Expr::InSubquery(InSubquery { expr, subquery, .. }) => {
+                let column = subquery.subquery.schema().fields().first()?.data_type().clone();
+                meet((expr, &self.type_of(expr)?), (expr, &column), "compared")
+            }
+            Expr::Like(like) | Expr::SimilarTo(like) => {
+                let text =
+                    |expr| self.wanted(expr, "patterns are for texts", |of| of == Family::Text);
+                text(&like.expr).or_else(|| text(&like.pattern))
+            }
+            Expr::Case(case) => self.case(case),
+            Expr::ScalarFunction(call) => self.call(call),
+            Expr::AggregateFunction(call) => self.aggregate(call),
+            _ => None,
+        }
+    }
+
+    fn operator(&self, binary: &BinaryExpr) -> Option<SqlError> {
+        let BinaryExpr { left, op, right } = binary;
+        match op {
+            Operator::Eq
+            | Operator::NotEq
+            | Operator::Lt
+            | Operator::LtEq
+            | Operator::Gt
+            | Operator::GtEq
+            | Operator::IsDistinctFrom
+            | Operator::IsNotDistinctFrom => self.pair(left, right, "compared"),
+            Operator::And | Operator::Or => self.condition(left).or_else(|| self.condition(right)),
+            Operator::StringConcat => {
+                let text = |expr| {
+                    self.wanted(expr, "|| puts texts together", |of| {
+                        matches!(of, Family::Text | Family::Bytes)
+                    })
+                };
+                text(left).or_else(|| text(right))
+            }
+            Operator::Plus
+            | Operator::Minus
+            | Operator::Multiply
+            | Operator::Divide
+            | Operator::Modulo => self.arithmetic(left, *op, right),
+            _ => None,
+        }
+    }
+
+    fn arithmetic(&self, left: &Expr, op: Operator, right: &Expr) -> Option<SqlError> {
+        let (a, b) = (self.family(left), self.family(right));
+        let counts = |expr: &Expr| {
+            let message = format!("{op} is for numbers, times and intervals");
+            self.wanted(expr, &message, |of| of == Family::Number || of.is_temporal())
+        };
+        if let Some(error) = counts(left).or_else(|| counts(right)) {
+            return Some(error);
+        }
+        let is_mixed =
+            |a: Family, b: Family| a == Family::Number && b.is_temporal() && b != Family::Interval;
+        if !is_mixed(a, b) && !is_mixed(b, a) {
+            return None;
+        }
+        let (one, two) = (self.name_of(left), self.name_of(right));
+        let message = format!("{one} {op} {two} has no meaning");
+        let hint = "a time and an interval can be added: n * INTERVAL '1' SECOND; UNIX_TIMESTAMP \
+                    makes a number of a time";
+        Some(placed(SqlError::new(message).with_hint(hint), [left, right]))
+    }
+
+    fn case(&self, case: &Case) -> Option<SqlError> {
+        let whens = case.when_then_expr.iter().map(|(when, _)| when.as_ref());
+        let error = match &case.expr {
+            Some(operand) => {
+                whens.into_iter().find_map(|when| self.pair(operand, when, "compared"))
+            }
+            None => whens.into_iter().find_map(|when| self.condition(when)),
+        };
+        let results = case.when_then_expr.iter().map(|(_, then)| then.as_ref());
+        error.or_else(|| self.alternatives(results.chain(case.else_expr.as_deref())))
+    }
+
+    fn alternatives<'e>(&self, values: impl Iterator<Item = &'e Expr>) -> Option<SqlError> {
+        let mut first: Option<&Expr> = None;
+        for value in values {
+            if self.family(value) == Family::Other {
+                continue;
+            }
+            match first {
+                None => first = Some(value),
+                Some(first) => {
+                    if let Some(error) = self.pair(first, value, "alternatives") {
+                        return Some(error);
+                    }
+                }
+            }
+        }
+        None
+    }
+
+    fn call(&self, call: &ScalarFunction) -> Option<SqlError> {
+        let name = call.func.name();
+        let mut args = call.args.iter();
+        if OF_TEXTS.contains(&name) {
+            let message = format!("{} is for texts", name.to_uppercase());
+            return args.find_map(|arg| self.wanted(arg, &message, |of| of == Family::Text));
+        }
+        if MIXED.contains(&name) {
+            return self.alternatives(args);
+        }
+        if OF_TIMES.contains(&name) {
+            return args.nth(1).and_then(|time| {
+                let is_text =
+                    matches!(time, Expr::Literal(..)) && self.family(time) == Family::Text;
+                self.wanted(time, "a time is wanted", |of| is_text || of.is_temporal())
+            });
+        }
+        if name == SCALE || name == PART {
+            let message = "an interval is multiplied or divided by a number";
+            return args.nth(1).and_then(|by| self.wanted(by, message, |of| of == Family::Number));
+        }
+        None
+    }
+
+    fn aggregate(&self, call: &AggregateFunction) -> Option<SqlError> {
+        let name = call.func.name();
+        let value = call.params.args.first()?;
+        let wanted: fn(Family) -> bool = match name {
+            "sum" | "avg" => |of| of != Family::Text && of != Family::Boolean,
+            "stddev" | "stddev_pop" | "var" | "var_pop" => |of| of == Family::Number,
+            "bool_and" | "bool_or" => |of| of == Family::Boolean,
+            _ => return None,
+        };
+        let message = format!("{} is not for such values", name.to_uppercase());
+        self.wanted(value, &message, wanted)
+    }
+
+    fn condition(&self, expr: &Expr) -> Option<SqlError> {
+        self.wanted(expr, "a condition is TRUE or FALSE", |of| of == Family::Boolean)
+    }
+
+    /// The error for a value that is none of those it is for.
+    fn wanted(
+        &self,
+        expr: &Expr,
+        message: &str,
+        is_wanted: impl Fn(Family) -> bool,
+    ) -> Option<SqlError> {
+        let data_type = self.type_of(expr)?;
+        let family = Family::of(&data_type);
+        if family == Family::Other || is_wanted(family) {
+            return None;
+        }
+        let message = format!("{message}, {} is {}", shown(expr), name(expr, &data_type));
+        let hint = match family {
+            _ if is_wanted(Family::Boolean) => format!("compare it: {} <> …", shown(expr)),
+            Family::Boolean if is_wanted(Family::Number) => {
+                format!("CASE WHEN {} THEN 1 ELSE 0 END is a number", shown(expr))
+            }
+            Family::Text if is_wanted(Family::Number) => {
+                format!("CAST({} AS INTEGER), or AS DECIMAL or DOUBLE", shown(expr))
+            }
+            Family::Text => format!("CAST({} AS TIMESTAMP)", shown(expr)),
+            _ if is_wanted(Family::Text) => format!("CAST({} AS VARCHAR(32))", shown(expr)),
+            _ => "CAST it to another type".to_owned(),
+        };
+        Some(placed(SqlError::new(message).with_hint(hint), [expr]))
+    }
+
+    /// The error for two values that are no alternatives of one another.
+    fn pair(&self, left: &Expr, right: &Expr, verb: &str) -> Option<SqlError> {
+        let (one, two) = (self.type_of(left)?, self.type_of(right)?);
+        let literal = |expr: &Expr, of: &DataType, beside: &DataType| {
+            matches!(expr, Expr::Literal(..))
+                && Family::of(of) == Family::Text
+                && Family::of(beside).is_temporal()
+        };
+        if literal(left, &one, &two) || literal(right, &two, &one) {
+            return None;
+        }
+        if let (Expr::Literal(..), false) = (left, matches!(right, Expr::Literal(..))) {
+            return meet((right, &two), (left, &one), verb);
+        }
+        meet((left, &one), (right, &two), verb)
+    }
+
+    fn name_of(&self, expr: &Expr) -> String {
+        self.type_of(expr).map_or_else(String::new, |data_type| name(expr, &data_type))
+    }
+}
+
+/// The error for two values of these types, if they cannot meet.
+fn meet(
+    (left, one): (&Expr, &DataType),
+    (right, two): (&Expr, &DataType),
+    verb: &str,
+) -> Option<SqlError> {
+    let (a, b) = (Family::of(one), Family::of(two));
+    if a.goes_with(b) {
+        return None;
+    }
+    let (first, second) = (name(left, one), name(right, two));
+    let message = match verb {
+        "alternatives" => format!("{first} and {second} cannot be alternatives of one another"),
+        _ => format!("{first} cannot be {verb} with {second}"),
+    };
+    let hint = match (a, b) {
+        (Family::Boolean, Family::Number) => format!("{} is TRUE or FALSE", shown(left)),
+        (Family::Number, Family::Boolean) => format!("compare {} with a number", shown(left)),
+        (Family::Timestamp, Family::Number) => {
+            format!("UNIX_TIMESTAMP({}) is a number", shown(left))
+        }
+        (Family::Number, Family::Timestamp) => {
+            format!("TO_TIMESTAMP({}) is a time", shown(left))
+        }
+        _ => format!("CAST({} AS {second})", shown(left)),
+    };
+    Some(placed(SqlError::new(message).with_hint(hint), [left, right]))
+}
+
+/// A type as a statement has it; a whole number that fits is an `INTEGER`.
+fn name(expr: &Expr, data_type: &DataType) -> String {
+    match (expr, data_type) {
+        (Expr::Literal(ScalarValue::Int64(Some(number)), _), _)
+            if i32::try_from(*number).is_ok() =>
+        {
+            "INTEGER".to_owned()
+        }
+        (_, DataType::Dictionary(_, values)) => written(values),
+        _ => written(data_type),
+    }
+}
+
+/// An expression as a message shows it.
+fn shown(expr: &Expr) -> String {
+    match expr {
+        Expr::Column(column) => column.name.clone(),
+        Expr::Literal(ScalarValue::Utf8(Some(text)), _) => format!("'{text}'"),
+        Expr::Literal(value, _) => value.to_string(),
+        _ => "the value".to_owned(),
+    }
+}
+
+/// `error` at the first column of the expressions.
+fn placed<'e>(error: SqlError, exprs: impl IntoIterator<Item = &'e Expr>) -> SqlError {
+    let mut found = None;
+    for expr in exprs {
+        let looked = expr.apply(|expr| {
+            found = match expr {
+                Expr::Column(column) => column.spans.first().and_then(span_of),
+                _ => None,
+            };
+            Ok::<_, DataFusionError>(match found {
+                None => TreeNodeRecursion::Continue,
+                Some(_) => TreeNodeRecursion::Stop,
+            })
+        });
+        if looked.is_err() || found.is_some() {
+            break;
+        }
+    }
+    found.into_iter().fold(error, SqlError::or_at)
+}
