@@ -15,7 +15,7 @@ use datafusion::common::{DataFusionError, Result, ScalarValue, exec_err, plan_er
 
 use super::Param::{Any, Text};
 use super::calendar::{DAY_MS, Day, split};
-use super::call::{Call, exact_cast};
+use super::call::{Call, exact_cast, written};
 use super::datetime::milliseconds;
 use super::{Function, TIME_TYPE};
 
@@ -65,7 +65,9 @@ fn difference_type(types: &[DataType], literals: &[Option<&ScalarValue>]) -> Res
     let is_null = a.is_null() || b.is_null();
     if !is_null && (family(a).is_none() || family(a) != family(b)) {
         return plan_err!(
-            "the difference of {a} and {b} is no interval: both must be the same kind of time"
+            "the difference of {} and {} is no interval: both must be the same kind of time",
+            written(a),
+            written(b)
         );
     }
     let qualifier = literals.get(2).copied().flatten().map(ToString::to_string);

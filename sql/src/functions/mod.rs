@@ -60,6 +60,15 @@ pub(crate) use to_char::once_per_text;
 /// A predicate between periods as a call; [`crate::rewrite`] puts comparisons in its place.
 pub(crate) const PERIOD: &str = "__period";
 
+/// A value where one of a declared type is wanted: itself, once its type is found to be of the same
+/// family as the one that the second argument names.
+pub(crate) const GIVEN: &str = "__given";
+
+fn given() -> Function {
+    let returns = |types: &[DataType], _: &[Option<&ScalarValue>]| Ok(types[0].clone());
+    Function::new(GIVEN, &[&[Param::Any, Param::Text]], returns, |call| call.expanded(0))
+}
+
 /// All functions of ours.
 pub(crate) fn scalar() -> Vec<ScalarUDF> {
     let groups = [
@@ -67,6 +76,7 @@ pub(crate) fn scalar() -> Vec<ScalarUDF> {
         bytes::functions(),
         cast::functions(),
         datetime::functions(),
+        vec![given()],
         interval::functions(),
         json::functions(),
         log::functions(),
@@ -252,6 +262,9 @@ impl ScalarUDFImpl for Function {
 
     /// A cast that DataFusion does as well becomes its own, which its rules and ours see through.
     fn simplify(&self, args: Vec<Expr>, info: &SimplifyContext) -> Result<ExprSimplifyResult> {
+        if let ([value, _], true) = (args.as_slice(), self.name == GIVEN) {
+            return Ok(ExprSimplifyResult::Simplified(value.clone()));
+        }
         let ([value, rest @ ..], true) = (args.as_slice(), self.name == CAST) else {
             return Ok(ExprSimplifyResult::Original(args));
         };

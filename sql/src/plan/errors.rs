@@ -1,10 +1,11 @@
 //! DataFusion's errors in our words, with their place in the text.
 
-use datafusion::common::SchemaError;
+use datafusion::common::{Diagnostic, SchemaError};
 use datafusion::error::DataFusionError;
 
 use millstream_engine::error::words_of;
 
+use super::typing::MIXED;
 use crate::error::{Position, Span, SqlError};
 use crate::spelling::suggest;
 
@@ -18,10 +19,31 @@ pub(super) fn from_datafusion(error: &DataFusionError) -> SqlError {
             from_signature(message).unwrap_or_else(|| from_plan(message))
         }
         DataFusionError::NotImplemented(message) => from_missing(message),
-        root => SqlError::new(lower(&words_of(root))),
+        root => {
+            let words = words_of(root);
+            from_alternatives(&words).unwrap_or_else(|| SqlError::new(lower(&words)))
+        }
     };
     converted.span = span.and_then(span_of);
+    let help = error.diagnostic().and_then(|diagnostic| diagnostic.helps.first());
+    if let (None, Some(help)) = (&converted.hint, help) {
+        converted.hint = Some(help.message.clone());
+    }
     converted
+}
+
+/// `error` as one of DataFusion's, which comes out of it again as it is.
+pub(super) fn to_datafusion(error: &SqlError) -> DataFusionError {
+    let location = |at: Position| datafusion::common::Location { line: at.line, column: at.column };
+    let span = error.span.map(|span| {
+        let end = Position { column: span.end.column + 1, ..span.end };
+        datafusion::common::Span::new(location(span.start), location(end))
+    });
+    let mut diagnostic = Diagnostic::new_error(error.message.clone(), span);
+    if let Some(hint) = &error.hint {
+        diagnostic.add_help(hint.clone(), None);
+    }
+    DataFusionError::Plan(error.message.clone()).with_diagnostic(diagnostic)
 }
 
 /// A place as DataFusion has it, in the text; none for what a rewrite has put there.
@@ -62,7 +84,13 @@ fn from_plan(message: &str) -> SqlError {
     {
         return error.with_hint("add the column to GROUP BY, or aggregate it");
     }
-    error
+    if message.contains("non-boolean predicate") {
+        return error.with_hint("a condition is TRUE or FALSE: compare the value with another");
+    }
+    if message.contains("infer common argument type") {
+        return error.with_hint("CAST one of them to the type of the other");
+    }
+    from_alternatives(message).unwrap_or(error)
 }
 
 /// What to do about a subquery that DataFusion cannot turn into a join.
@@ -70,11 +98,11 @@ fn from_missing(message: &str) -> SqlError {
     let expr = message.strip_prefix("Physical plan does not support logical expression ");
     let (what, hint) = match expr {
         Some(expr) if expr.starts_with("InSubquery") => (
-            "IN (SELECT …) as a value: it is a condition of WHERE, HAVING or ON",
+            "IN (SELECT …) of this form as a value: its subquery reads the row around it",
             "join with the DISTINCT rows of the subquery by LEFT JOIN, and test its column IS NOT NULL",
         ),
         Some(expr) if expr.starts_with("Exists") => (
-            "EXISTS as a value: it is a condition of WHERE, HAVING or ON",
+            "EXISTS of this form as a value: its subquery reads the row around it",
             "compare a count: (SELECT COUNT(*) FROM … WHERE …) > 0",
         ),
         Some(expr) if expr.starts_with("ScalarSubquery") => (
@@ -130,6 +158,19 @@ fn from_signature(message: &str) -> Option<SqlError> {
 fn first_words(message: &str) -> &str {
     let dump = message.find(" {").filter(|_| message.starts_with("Unsupported ast node"));
     dump.and_then(|at| message.get(..at)).unwrap_or(message)
+}
+
+/// A function of alternatives whose arguments have nothing in common.
+fn from_alternatives(message: &str) -> Option<SqlError> {
+    let between = |before: &str, behind: &str| {
+        let (_, rest) = message.split_once(before)?;
+        rest.split_once(behind).map(|(name, _)| name)
+    };
+    let name = between("Function '", "' user-defined coercion failed")
+        .or_else(|| between("to satisfy a call to '", "' function"))
+        .filter(|name| MIXED.contains(name))?;
+    let message = format!("the arguments of {} are of different types", name.to_uppercase());
+    Some(SqlError::new(message).with_hint("CAST them to one type"))
 }
 
 /// Messages begin in lower case; identifiers and functions keep theirs.

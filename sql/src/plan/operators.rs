@@ -15,8 +15,10 @@ use datafusion::logical_expr::{Expr, ExprSchemable, WindowFunctionDefinition, ca
 use datafusion::sql::sqlparser::ast;
 use millstream_engine::definition::TIMESTAMP_TYPE;
 
+use super::errors::to_datafusion;
 use super::functions::{call, functions};
 use super::shift::ignoring_nulls;
+use super::typing;
 use crate::functions::{
     ADD, AVERAGE, CONCAT, DIVIDE, DURATION, DURATION_TYPE, JSON_GET, JSON_GET_TEXT, MULTIPLY, PART,
     REMAINDER, SCALE, SHIFT, SUBTRACT,
@@ -36,6 +38,9 @@ impl ExprPlanner for Operators {
         else {
             return Ok(PlannerResult::Original(expr));
         };
+        if let Some(error) = typing::operator_refused(&expr, schema) {
+            return Err(to_datafusion(&error));
+        }
         let json = match expr.op {
             ast::BinaryOperator::Arrow => Some(JSON_GET),
             ast::BinaryOperator::LongArrow => Some(JSON_GET_TEXT),

@@ -11,13 +11,16 @@ use arrow::datatypes::DataType;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchema, DataFusionError, Result, ScalarValue};
 use datafusion::logical_expr::expr::{AggregateFunction, InList, InSubquery, ScalarFunction};
+use datafusion::logical_expr::planner::RawBinaryExpr;
 use datafusion::logical_expr::{
     Between, BinaryExpr, Case, Expr, ExprSchemable, LogicalPlan, Operator,
 };
 
+use datafusion::sql::sqlparser::ast;
+
 use super::errors::{from_datafusion, span_of};
 use crate::error::SqlError;
-use crate::functions::{CEIL_TO, EXTRACT, PART, SCALE, written};
+use crate::functions::{CEIL_TO, EXTRACT, GIVEN, PART, SCALE, written};
 
 /// Refuses a plan, not optimised yet, in which types meet that have nothing to do with each other.
 pub(super) fn checked(plan: &LogicalPlan) -> Result<(), SqlError> {
@@ -31,6 +34,27 @@ pub(super) fn checked(plan: &LogicalPlan) -> Result<(), SqlError> {
     });
     visited.map_err(|error| from_datafusion(&error))?;
     refused.map_or(Ok(()), Err)
+}
+
+/// Refuses an operator while its query is planned, before DataFusion says in its own words that there is
+/// none.
+pub(super) fn operator_refused(expr: &RawBinaryExpr, schema: &DFSchema) -> Option<SqlError> {
+    use ast::BinaryOperator as Written;
+    let op = match expr.op {
+        Written::Eq => Operator::Eq,
+        Written::NotEq => Operator::NotEq,
+        Written::Lt => Operator::Lt,
+        Written::LtEq => Operator::LtEq,
+        Written::Gt => Operator::Gt,
+        Written::GtEq => Operator::GtEq,
+        Written::Plus => Operator::Plus,
+        Written::Minus => Operator::Minus,
+        Written::Multiply => Operator::Multiply,
+        Written::Divide => Operator::Divide,
+        Written::Modulo => Operator::Modulo,
+        _ => return None,
+    };
+    Seen { schema }.operator(&expr.left, op, &expr.right)
 }
 
 fn node_refused(node: &LogicalPlan) -> Result<Option<SqlError>> {
@@ -150,7 +174,7 @@ const OF_TEXTS: [&str; 10] = [
 ];
 
 /// The functions whose arguments are alternatives.
-const MIXED: [&str; 6] = ["coalesce", "nvl", "ifnull", "nullif", "greatest", "least"];
+pub(super) const MIXED: [&str; 6] = ["coalesce", "nvl", "ifnull", "nullif", "greatest", "least"];
 
 /// The functions whose second argument is a time, or the text of one.
 const OF_TIMES: [&str; 4] = ["date_trunc", "date_bin", CEIL_TO, EXTRACT];
@@ -172,7 +196,7 @@ impl Seen<'_> {
 
     fn refused(&self, expr: &Expr) -> Option<SqlError> {
         match expr {
-            Expr::BinaryExpr(binary) => self.operator(binary),
+            Expr::BinaryExpr(BinaryExpr { left, op, right }) => self.operator(left, *op, right),
             Expr::Not(condition)
             | Expr::IsTrue(condition)
             | Expr::IsFalse(condition)
@@ -205,8 +229,7 @@ impl Seen<'_> {
         }
     }
 
-    fn operator(&self, binary: &BinaryExpr) -> Option<SqlError> {
-        let BinaryExpr { left, op, right } = binary;
+    fn operator(&self, left: &Expr, op: Operator, right: &Expr) -> Option<SqlError> {
         match op {
             Operator::Eq
             | Operator::NotEq
@@ -229,7 +252,7 @@ impl Seen<'_> {
             | Operator::Minus
             | Operator::Multiply
             | Operator::Divide
-            | Operator::Modulo => self.arithmetic(left, *op, right),
+            | Operator::Modulo => self.arithmetic(left, op, right),
             _ => None,
         }
     }
@@ -245,7 +268,10 @@ impl Seen<'_> {
         }
         let is_mixed =
             |a: Family, b: Family| a == Family::Number && b.is_temporal() && b != Family::Interval;
-        if !is_mixed(a, b) && !is_mixed(b, a) {
+        let is_point = |of: Family| of.is_temporal() && of != Family::Interval;
+        let is_difference = op == Operator::Minus && a == b;
+        let are_points = is_point(a) && is_point(b) && !is_difference;
+        if !is_mixed(a, b) && !is_mixed(b, a) && !are_points {
             return None;
         }
         let (one, two) = (self.name_of(left), self.name_of(right));
@@ -292,6 +318,10 @@ impl Seen<'_> {
             let message = format!("{} is for texts", name.to_uppercase());
             return args.find_map(|arg| self.wanted(arg, &message, |of| of == Family::Text));
         }
+        if name == GIVEN {
+            let (value, wanted) = (args.next()?, args.next()?);
+            return self.given(value, wanted);
+        }
         if MIXED.contains(&name) {
             return self.alternatives(args);
         }
@@ -307,6 +337,29 @@ impl Seen<'_> {
             return args.nth(1).and_then(|by| self.wanted(by, message, |of| of == Family::Number));
         }
         None
+    }
+
+    /// An argument or a result of a function, which is assigned as a column is.
+    fn given(&self, value: &Expr, wanted: &Expr) -> Option<SqlError> {
+        let Expr::Literal(ScalarValue::Utf8(Some(wanted)), _) = wanted else { return None };
+        let family = match wanted.as_str() {
+            "VARCHAR" => Family::Text,
+            "VARBINARY" => Family::Bytes,
+            "BOOLEAN" => Family::Boolean,
+            "DATE" => Family::Date,
+            "TIME" => Family::Time,
+            "TIMESTAMP" => Family::Timestamp,
+            "INTERVAL" => Family::Interval,
+            _ => Family::Number,
+        };
+        let given = self.type_of(value)?;
+        if Family::of(&given).goes_with(family) {
+            return None;
+        }
+        let given = name(value, &given);
+        let message = format!("the function wants or returns {wanted}, not {given}");
+        let hint = format!("CAST({} AS {wanted})", shown(value));
+        Some(placed(SqlError::new(message).with_hint(hint), [value]))
     }
 
     fn aggregate(&self, call: &AggregateFunction) -> Option<SqlError> {
@@ -447,4 +500,169 @@ fn placed<'e>(error: SqlError, exprs: impl IntoIterator<Item = &'e Expr>) -> Sql
         }
     }
     found.into_iter().fold(error, SqlError::or_at)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Family::{Boolean, Bytes, Date, Number, Text, Time, Timestamp};
+    use super::*;
+    use crate::plan::tests::plan;
+
+    /// The types of the dialect, each a column `c0`, `c1` …
+    const TYPES: [(&str, Family); 15] = [
+        ("TINYINT", Number),
+        ("SMALLINT", Number),
+        ("INTEGER", Number),
+        ("BIGINT", Number),
+        ("DECIMAL(8, 2)", Number),
+        ("REAL", Number),
+        ("DOUBLE", Number),
+        ("CHAR(4)", Text),
+        ("VARCHAR(8)", Text),
+        ("BINARY(4)", Bytes),
+        ("VARBINARY(8)", Bytes),
+        ("BOOLEAN", Boolean),
+        ("DATE", Date),
+        ("TIME", Time),
+        ("TIMESTAMP", Timestamp),
+    ];
+
+    fn declared() -> String {
+        let columns = TYPES.iter().enumerate().map(|(i, (name, _))| format!("c{i} {name}"));
+        format!("CREATE STREAM m ({});", columns.collect::<Vec<_>>().join(", "))
+    }
+
+    fn refused(text: &str) -> SqlError {
+        let text = format!("{}{text}", declared());
+        let error = plan(&text).expect_err(&text);
+        assert!(error.span.is_some(), "no place: {}", error.render("t", &text));
+        // The message of a difference says itself what to do.
+        let says = error.hint.is_some() || error.message.contains("must be the same kind of time");
+        assert!(says, "no hint: {}", error.render("t", &text));
+        error
+    }
+
+    /// Every pair of types in every form of `forms`, where `a` and `b` stand for the two.
+    fn cells(forms: &[&str], is_allowed: impl Fn(Family, Family) -> bool) {
+        let mut allowed = Vec::new();
+        for form in forms {
+            for (i, (_, a)) in TYPES.iter().enumerate() {
+                for (j, (_, b)) in TYPES.iter().enumerate() {
+                    let expr =
+                        form.replace("$a", &format!("m.c{i}")).replace("$b", &format!("m.c{j}"));
+                    if is_allowed(*a, *b) {
+                        allowed.push(expr);
+                    } else {
+                        refused(&format!("SELECT STREAM {expr} FROM m;"));
+                    }
+                }
+            }
+        }
+        let text = format!("{}SELECT STREAM {} FROM m;", declared(), allowed.join(", "));
+        if let Err(error) = plan(&text) {
+            panic!("{}", error.render("t", &text));
+        }
+    }
+
+    #[test]
+    fn values_of_one_family_are_compared() {
+        cells(
+            &["$a = $b", "$a BETWEEN $b AND $a", "$a IN ($a, $b)", "$a IS DISTINCT FROM $b"],
+            |a, b| a == b,
+        );
+    }
+
+    #[test]
+    fn alternatives_are_of_one_family() {
+        let forms =
+            ["CASE WHEN c11 THEN $a ELSE $b END", "COALESCE($a, $b)", "CASE $a WHEN $b THEN 1 END"];
+        cells(&forms, |a, b| a == b);
+    }
+
+    #[test]
+    fn arithmetic_is_for_numbers_and_a_difference_for_times() {
+        cells(&["$a + $b", "$a * $b", "$a / $b"], |a, b| a == Number && b == Number);
+        cells(&["($a - $b) SECOND"], |a, b| a == b && matches!(a, Timestamp | Time | Date));
+    }
+
+    #[test]
+    fn values_are_inserted_within_their_family() {
+        for (to, b) in TYPES {
+            for (i, (_, a)) in TYPES.iter().enumerate() {
+                let text = format!(
+                    "CREATE STREAM d (x {to}); CREATE PUMP p AS INSERT INTO d SELECT STREAM c{i} FROM m;
+                     SELECT STREAM x FROM d;"
+                );
+                if *a == b {
+                    plan(&format!("{}{text}", declared())).unwrap();
+                } else {
+                    refused(&text);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn each_argument_is_of_its_family() {
+        let forms: [(&str, &[Family]); 14] = [
+            ("CHAR_LENGTH($)", &[Text]),
+            ("UPPER($)", &[Text]),
+            ("TRIM(BOTH FROM $)", &[Text]),
+            ("'x' || $", &[Text]),
+            ("$ LIKE 'x'", &[Text]),
+            ("CASE WHEN $ THEN 1 END", &[Boolean]),
+            ("NOT $", &[Boolean]),
+            ("$ AND TRUE", &[Boolean]),
+            ("$ IS TRUE", &[Boolean]),
+            ("- $", &[Number]),
+            ("ABS($)", &[Number]),
+            ("INTERVAL '1' DAY * $", &[Number]),
+            ("FLOOR($ TO MINUTE)", &[Time, Timestamp, Date]),
+            ("UNIX_TIMESTAMP($)", &[Timestamp]),
+        ];
+        for (form, wanted) in forms {
+            for (i, (_, family)) in TYPES.iter().enumerate() {
+                let text = format!("SELECT STREAM {} FROM m;", form.replace('$', &format!("c{i}")));
+                let planned = plan(&format!("{}{text}", declared()));
+                assert_eq!(planned.is_ok(), wanted.contains(family), "{text} {planned:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_to_do_is_said_at_its_place() {
+        let error = refused("\nSELECT STREAM c8 FROM m WHERE 5 = c8;");
+        assert_eq!(error.message, "VARCHAR cannot be compared with INTEGER");
+        assert_eq!(error.hint.as_deref(), Some("CAST(C8 AS INTEGER)"));
+        assert_eq!(error.span.map(|span| (span.start.line, span.start.column)), Some((2, 35)));
+        let error = refused("SELECT STREAM c12 > c14 FROM m;");
+        assert_eq!(error.hint.as_deref(), Some("CAST(C12 AS TIMESTAMP)"));
+        let error = refused("SELECT STREAM c2 FROM m WHERE c2;");
+        assert!(error.message.contains("non-boolean predicate"), "{}", error.message);
+        let error = refused("SELECT STREAM NOT c2 FROM m;");
+        assert_eq!(error.message, "a condition is TRUE or FALSE, C2 is INTEGER");
+        let error = refused("SELECT STREAM c2 FROM m UNION ALL SELECT STREAM c8 FROM m;");
+        assert!(error.message.contains("INTEGER in one branch and VARCHAR"), "{}", error.message);
+        let on = "SELECT STREAM a.c2 FROM m AS a JOIN m AS b ON a.c2 = b.c8;";
+        assert_eq!(refused(on).message, "INTEGER cannot be compared with VARCHAR");
+    }
+
+    #[test]
+    fn the_text_of_a_time_is_read_as_one() {
+        let text =
+            "SELECT STREAM c14 FROM m WHERE c14 >= '2018-11-01 00:00:00' AND c12 < '2018-11-02';";
+        plan(&format!("{}{text}", declared())).unwrap();
+        let wrong = format!("{}SELECT STREAM c14 FROM m WHERE c14 >= 'noon';", declared());
+        assert!(plan(&wrong).is_err());
+    }
+
+    #[test]
+    fn functions_are_given_what_they_declare() {
+        let function = "CREATE FUNCTION f (p VARCHAR(3), n DECIMAL(5, 2)) RETURNS VARCHAR(4) RETURN p || CAST(n AS VARCHAR(8));";
+        plan(&format!("{}{function}SELECT STREAM f(c8, c2) FROM m;", declared())).unwrap();
+        let error = refused(&format!("{function}SELECT STREAM f(c2, c2) FROM m;"));
+        assert_eq!(error.message, "the function wants or returns VARCHAR, not INTEGER");
+        let wrong = "CREATE FUNCTION g (n INTEGER) RETURNS VARCHAR(4) RETURN n + 1;";
+        refused(&format!("{wrong}SELECT STREAM g(c2) FROM m;"));
+    }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
+use arrow::datatypes::DataType;
 use datafusion::sql::sqlparser::ast::helpers::attached_token::AttachedToken;
 use datafusion::sql::sqlparser::ast::{
     self, CaseWhen, Expr, FunctionArguments, Spanned, Value, VisitMut, VisitorMut,
@@ -10,8 +11,9 @@ use datafusion::sql::sqlparser::ast::{
 use datafusion::sql::sqlparser::tokenizer::Span;
 
 use crate::error::SqlError;
+use crate::functions::{CAST, FIT, GIVEN, written};
 use crate::source::span_of;
-use crate::statement::Function;
+use crate::statement::{ColumnType, Function};
 use crate::syntax::{self, call};
 
 /// How deep functions may call one another.
@@ -89,17 +91,34 @@ impl Inliner<'_> {
         let span = expr.span();
         let typed = function.parameters.iter().zip(arguments);
         let bound: BTreeMap<&str, Expr> = typed
-            .map(|((name, data_type), argument)| (name.as_str(), cast(argument, data_type, span)))
+            .map(|((name, data_type), argument)| {
+                (name.as_str(), assigned(argument, data_type, span))
+            })
             .collect();
         let mut body = function.body.clone();
         let ControlFlow::Continue(()) = body.visit(&mut Binder { bound: &bound });
-        let result = cast(Expr::Nested(body), &function.returns, span);
+        let result = assigned(Expr::Nested(body), &function.returns, span);
         Ok(if function.null_on_null { null_on_null(&bound, result) } else { result })
     }
 }
 
-fn cast(expr: Expr, to: &arrow::datatypes::DataType, span: Span) -> Expr {
-    call("arrow_cast", span, vec![expr, syntax::text(to.to_string())])
+/// `expr` as a value of a declared type: as if it were inserted into a column of it.
+fn assigned(expr: Expr, to: &ColumnType, span: Span) -> Expr {
+    let (name, precision, scale) = match &to.data_type {
+        DataType::Decimal128(precision, scale) => {
+            ("DECIMAL".to_owned(), i64::from(*precision), i64::from(*scale))
+        }
+        other => (written(other), 0, 0),
+    };
+    let given = call(GIVEN, span, vec![expr, syntax::text(&name)]);
+    if let Some(length) = to.length_max {
+        let length = i128::try_from(length).unwrap_or(i128::MAX);
+        let padded = i128::from(to.padded);
+        return call(FIT, span, vec![given, syntax::number(length), syntax::number(padded)]);
+    }
+    let target = [syntax::number(precision), syntax::number(scale), syntax::text("")];
+    let args = [given, syntax::text(name)].into_iter().chain(target).collect();
+    call(CAST, span, args)
 }
 
 /// `CASE WHEN a IS NULL OR … THEN NULL ELSE result END`.

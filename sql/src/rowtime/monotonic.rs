@@ -11,7 +11,7 @@ use datafusion::sql::sqlparser::ast::{
 };
 
 use super::expressions::unwrapped;
-use crate::functions::{CAST, CEIL_TO, DIFFERENCE, STEP, SUBSTR, SUBSTRING};
+use crate::functions::{CAST, CEIL_TO, DIFFERENCE, GIVEN, STEP, SUBSTR, SUBSTRING};
 use crate::interval::Amount;
 use crate::syntax::arguments_of;
 
@@ -119,6 +119,9 @@ fn of_call(expr: &Expr, is_time: &dyn Fn(&Expr) -> bool) -> Option<Result<Direct
     }
     if let Some([value, width]) = args(STEP).as_deref() {
         return (sign(width) == Some(Ordering::Greater)).then(|| of(value));
+    }
+    if let Some([value, _]) = args(GIVEN).as_deref() {
+        return Some(of(value));
     }
     for name in ["unix_timestamp", "to_timestamp"] {
         if let Some([time]) = args(name).as_deref() {

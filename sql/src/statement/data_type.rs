@@ -38,12 +38,14 @@ const DECIMAL_PRECISION: u8 = 18;
 const SECOND_DIGITS_MAX: usize = 3;
 
 /// The type of a column.
-pub(crate) struct ColumnType {
-    pub(crate) data_type: DataType,
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ColumnType {
+    /// What its values are.
+    pub data_type: DataType,
     /// The greatest length of a text in characters, or of bytes.
-    pub(crate) length_max: Option<usize>,
+    pub length_max: Option<usize>,
     /// Whether what is shorter is filled up to it.
-    pub(crate) padded: bool,
+    pub padded: bool,
 }
 
 /// Reads a type.

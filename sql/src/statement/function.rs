@@ -12,7 +12,6 @@
 
 use std::ops::ControlFlow;
 
-use arrow::datatypes::DataType;
 use datafusion::sql::sqlparser::ast::{Expr, Visit, Visitor};
 use datafusion::sql::sqlparser::tokenizer::Token;
 
@@ -22,7 +21,7 @@ use crate::source::span_of;
 use crate::spelling::did_you_mean;
 use crate::statement::Name;
 use crate::statement::cursor::Cursor;
-use crate::statement::data_type::data_type;
+use crate::statement::data_type::{ColumnType, data_type};
 use crate::statement::query::whole_expression;
 
 /// A function to create.
@@ -33,9 +32,9 @@ pub struct Function {
     /// Whether an existing function of that name and as many parameters is replaced.
     pub or_replace: bool,
     /// Its parameters, folded, with their types.
-    pub parameters: Vec<(String, DataType)>,
+    pub parameters: Vec<(String, ColumnType)>,
     /// The type of its result.
-    pub returns: DataType,
+    pub returns: ColumnType,
     /// Whether the result is NULL where an argument is.
     pub null_on_null: bool,
     /// What it computes of its parameters.
@@ -57,7 +56,7 @@ pub(crate) fn function(
         } else if cursor.accept(&["CALLED", "ON", "NULL", "INPUT"]) {
             null_on_null = false;
         } else if cursor.accept(&["RETURNS"]) {
-            returns = Some(data_type(cursor)?.data_type);
+            returns = Some(data_type(cursor)?);
         } else if cursor.accept(&["SPECIFIC"]) {
             cursor.name("a specific name")?;
         } else if cursor.accept(&["RETURN"]) {
@@ -94,7 +93,7 @@ const NO_MEANING: [&[&str]; 6] = [
 ];
 
 /// Finds what is none of the parameters: a call would take it for a column of its own query.
-struct OnlyParameters<'a>(Option<&'a [(String, DataType)]>);
+struct OnlyParameters<'a>(Option<&'a [(String, ColumnType)]>);
 
 impl Visitor for OnlyParameters<'_> {
     type Break = SqlError;
@@ -121,9 +120,9 @@ impl Visitor for OnlyParameters<'_> {
     }
 }
 
-fn parameters(cursor: &mut Cursor<'_>) -> Result<Vec<(String, DataType)>, SqlError> {
+fn parameters(cursor: &mut Cursor<'_>) -> Result<Vec<(String, ColumnType)>, SqlError> {
     cursor.expect_token(&Token::LParen, "( and the parameters of the function")?;
-    let mut parameters: Vec<(String, DataType)> = Vec::new();
+    let mut parameters: Vec<(String, ColumnType)> = Vec::new();
     if cursor.accept_token(&Token::RParen) {
         return Ok(parameters);
     }
@@ -133,7 +132,7 @@ fn parameters(cursor: &mut Cursor<'_>) -> Result<Vec<(String, DataType)>, SqlErr
             let message = format!("parameter {} is there twice", name.value);
             return Err(SqlError::at(name.span, message).with_hint("give one of them another name"));
         }
-        parameters.push((name.value, data_type(cursor)?.data_type));
+        parameters.push((name.value, data_type(cursor)?));
         if !cursor.accept_token(&Token::Comma) {
             break;
         }

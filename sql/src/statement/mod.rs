@@ -20,6 +20,7 @@ use crate::stack::with_room;
 use crate::statement::cursor::Cursor;
 use crate::tokens::{self, Folding};
 
+pub use data_type::ColumnType;
 pub use function::Function;
 
 /// A statement and where it stands.
