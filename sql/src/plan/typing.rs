@@ -7,6 +7,8 @@
 //!
 //! Source: "Type conversion" of the Kinesis Data Analytics SQL reference.
 
+mod family;
+
 use arrow::datatypes::DataType;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchema, DataFusionError, Result, ScalarValue};
@@ -18,6 +20,7 @@ use datafusion::logical_expr::{
 
 use datafusion::sql::sqlparser::ast;
 
+use self::family::Family;
 use super::errors::{from_datafusion, span_of};
 use crate::error::SqlError;
 use crate::functions::{CEIL_TO, EXTRACT, GIVEN, PART, SCALE, written};
@@ -114,49 +117,6 @@ fn branches_refused(branches: &[&LogicalPlan]) -> Option<SqlError> {
             })
         })
     })
-}
-
-/// The types that convert into one another by themselves.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Family {
-    Number,
-    Text,
-    Bytes,
-    Boolean,
-    Date,
-    Time,
-    Timestamp,
-    Interval,
-    /// NULL, and types that the dialect does not have: lists and the like.
-    Other,
-}
-
-impl Family {
-    fn of(data_type: &DataType) -> Self {
-        match data_type {
-            DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => Self::Text,
-            DataType::Dictionary(_, values) => Self::of(values),
-            DataType::Binary
-            | DataType::LargeBinary
-            | DataType::BinaryView
-            | DataType::FixedSizeBinary(_) => Self::Bytes,
-            DataType::Boolean => Self::Boolean,
-            DataType::Date32 | DataType::Date64 => Self::Date,
-            DataType::Time32(_) | DataType::Time64(_) => Self::Time,
-            DataType::Timestamp(..) => Self::Timestamp,
-            DataType::Interval(_) | DataType::Duration(_) => Self::Interval,
-            other if other.is_numeric() => Self::Number,
-            _ => Self::Other,
-        }
-    }
-
-    fn goes_with(self, other: Self) -> bool {
-        self == other || self == Self::Other || other == Self::Other
-    }
-
-    fn is_temporal(self) -> bool {
-        matches!(self, Self::Date | Self::Time | Self::Timestamp | Self::Interval)
-    }
 }
 
 /// The functions of DataFusion that take texts, as far as the dialect has them.
@@ -342,16 +302,7 @@ impl Seen<'_> {
     /// An argument or a result of a function, which is assigned as a column is.
     fn given(&self, value: &Expr, wanted: &Expr) -> Option<SqlError> {
         let Expr::Literal(ScalarValue::Utf8(Some(wanted)), _) = wanted else { return None };
-        let family = match wanted.as_str() {
-            "VARCHAR" => Family::Text,
-            "VARBINARY" => Family::Bytes,
-            "BOOLEAN" => Family::Boolean,
-            "DATE" => Family::Date,
-            "TIME" => Family::Time,
-            "TIMESTAMP" => Family::Timestamp,
-            "INTERVAL" => Family::Interval,
-            _ => Family::Number,
-        };
+        let family = Family::named(wanted);
         let given = self.type_of(value)?;
         if Family::of(&given).goes_with(family) {
             return None;
@@ -504,7 +455,7 @@ fn placed<'e>(error: SqlError, exprs: impl IntoIterator<Item = &'e Expr>) -> Sql
 
 #[cfg(test)]
 mod tests {
-    use super::Family::{Boolean, Bytes, Date, Number, Text, Time, Timestamp};
+    use super::family::Family::{Boolean, Bytes, Date, Number, Text, Time, Timestamp};
     use super::*;
     use crate::plan::tests::plan;
 
