@@ -8,11 +8,11 @@ use std::sync::Arc;
 use arrow::array::{
     Array, ArrayRef, AsArray, Int64Array, RecordBatch, UInt32Array, new_null_array,
 };
-use arrow::compute::take_arrays;
+use arrow::compute::{take_arrays, take_record_batch};
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
 
 use super::touched::{Rows, Touched};
-use super::versions::{NONE, Versions};
+use super::versions::{NONE, Versions, hashes_of};
 use crate::error::Result;
 
 /// The rows that are brought back at a time.
@@ -43,13 +43,38 @@ impl Versions {
         keys: &SchemaRef,
         weighted: bool,
     ) -> Result<()> {
-        self.reserve(rows.num_rows());
-        // A part after another: what finds a key more than once stays in the caches.
-        for first in (0..rows.num_rows()).step_by(RESTORED_ROWS) {
-            let rows = rows.slice(first, RESTORED_ROWS.min(rows.num_rows() - first));
-            self.restore_part(&rows, keys, weighted)?;
+        let count = rows.num_rows();
+        self.reserve(count);
+        if count <= RESTORED_ROWS {
+            return self.restore_part(rows, keys, weighted);
+        }
+        for part in self.parts(&rows.columns()[..keys.fields().len()], count)? {
+            self.restore_part(&take_record_batch(rows, &part)?, keys, weighted)?;
         }
         Ok(())
+    }
+
+    /// The rows of these keys, those first that belong at the beginning of the table: a part of the table
+    /// stays in the caches while its rows are put there. Rows of equal keys keep their order.
+    fn parts(&self, keys: &[ArrayRef], rows: usize) -> Result<Vec<UInt32Array>> {
+        let parts = rows.div_ceil(RESTORED_ROWS).next_power_of_two();
+        let hashes = hashes_of(keys, rows)?;
+        let part_of: Vec<usize> = hashes.iter().map(|hash| self.part(*hash, parts)).collect();
+        let mut ends = vec![0_usize; parts];
+        part_of.iter().for_each(|part| ends[*part] += 1);
+        let mut first = 0;
+        for end in &mut ends {
+            first += std::mem::replace(end, first);
+        }
+        let mut order = vec![0_u32; rows];
+        for (row, part) in (0..).zip(&part_of) {
+            order[ends[*part]] = row;
+            ends[*part] += 1;
+        }
+        let order = UInt32Array::from(order);
+        let starts = std::iter::once(&0).chain(&ends);
+        let parts = starts.zip(&ends).filter(|(start, end)| start < end);
+        Ok(parts.map(|(start, end)| order.slice(*start, end - start)).collect())
     }
 
     fn restore_part(&mut self, rows: &RecordBatch, keys: &SchemaRef, weighted: bool) -> Result<()> {
@@ -80,8 +105,7 @@ impl Versions {
             let alive_found = found.pick(&alive);
             self.put(alive_found, &take_arrays(&columns, &UInt32Array::from(alive), None)?)?;
         }
-        // All of it is in a snapshot already.
-        self.take_changes()?;
+        self.all_saved();
         Ok(())
     }
 }

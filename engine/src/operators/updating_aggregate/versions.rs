@@ -35,6 +35,15 @@ fn spread(hash: u32) -> u64 {
     u64::from(hash).wrapping_mul(0x9E37_79B9_7F4A_7C15)
 }
 
+/// Half of the hash of each of `rows` keys.
+pub(super) fn hashes_of(keys: &[ArrayRef], rows: usize) -> Result<Vec<u32>> {
+    let mut hashes = vec![0_u64; rows];
+    if !keys.is_empty() {
+        create_hashes(keys, &RandomState::default(), &mut hashes)?;
+    }
+    Ok(hashes.iter().map(|hash| u32::try_from(hash >> 32).unwrap_or(NONE)).collect())
+}
+
 /// Which groups some keys belong to.
 #[derive(Debug, Default)]
 pub(super) struct Found {
@@ -80,20 +89,23 @@ impl Versions {
         self.table.is_empty()
     }
 
-    /// Makes room for `rows` groups at most, beside those there are.
+    /// Makes room for `rows` groups in all.
     pub(super) fn reserve(&mut self, rows: usize) {
         let known = self.table.len();
         self.table.reserve(rows.saturating_sub(known), |entry| spread(entry.hash));
     }
 
+    /// Which of `parts` equal parts of the table a key belongs to, by its hash. Both are powers of two,
+    /// and the lower bits of what the table is given are the place there.
+    pub(super) fn part(&self, hash: u32, parts: usize) -> usize {
+        let buckets = (self.table.capacity() * 8 / 7).next_power_of_two().max(parts);
+        let place = spread(hash) & (buckets as u64 - 1);
+        usize::try_from(place).unwrap_or_default() / (buckets / parts)
+    }
+
     /// The groups of `rows` keys, all distinct.
     pub(super) fn find(&self, keys: &[ArrayRef], rows: usize) -> Result<Found> {
-        let mut hashes = vec![0_u64; rows];
-        if !keys.is_empty() {
-            create_hashes(keys, &RandomState::default(), &mut hashes)?;
-        }
-        let upper = |hash: &u64| u32::try_from(hash >> 32).unwrap_or(NONE);
-        let hashes: Vec<u32> = hashes.iter().map(upper).collect();
+        let hashes = hashes_of(keys, rows)?;
         let mut pairs = Pairs::default();
         for (row, hash) in (0_u32..).zip(&hashes) {
             let alike = self.table.iter_hash(spread(*hash)).filter(|entry| entry.hash == *hash);
@@ -188,14 +200,22 @@ impl Versions {
 
     /// The newest rows of the groups changed since the last snapshot; the keys of those gone.
     pub(super) fn take_changes(&mut self) -> Result<Changes> {
+        let removed = std::mem::take(&mut self.removed);
+        let changed = self.all_saved();
+        let rows = self.pick(&changed)?.columns()?;
+        Ok(Changes { removed, rows, count: changed.len() })
+    }
+
+    /// All that changed is in a snapshot. Returns the groups that did and are still there.
+    pub(super) fn all_saved(&mut self) -> Vec<u32> {
+        self.removed.clear();
         let mut changed = std::mem::take(&mut self.changed);
         changed.retain(|group| {
             self.flags[*group as usize] &= !CHANGED;
             self.rows.has_row(*group)
         });
         changed.iter().for_each(|group| self.flags[*group as usize] |= SAVED);
-        let rows = self.pick(&changed)?.columns()?;
-        Ok(Changes { removed: std::mem::take(&mut self.removed), rows, count: changed.len() })
+        changed
     }
 
     /// How many groups there are.
