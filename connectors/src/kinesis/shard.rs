@@ -298,8 +298,9 @@ impl ShardReader {
             let (shard, stream) = (&self.shard, &self.reading.stream);
             return Err(loss::lost(format_args!("shard {shard} of {stream}: {loss}")));
         }
-        // The beginning of time is the oldest record, also after a restart.
-        (self.resume, self.read_until_ms) = (Resume::AtTimestamp(0), None);
+        // After a record that is gone is the oldest one left. What is lost until now is told; what will be
+        // lost before that one is read is another loss.
+        self.read_until_ms = Some(self.reading.clock.now_ms());
         self.iterator = None;
         self.steps.push_back(Step::Lost(loss));
         Ok(())
