@@ -74,7 +74,7 @@ SELECT 1 + 2 * 3 AS a, (1 + 2) * 3 AS b, -(-4) AS c, 7 % 4 AS f
 SELECT 1 = 1, 1 <> 2, 1 < 2, 2 >= 2, 1 != 1
 SELECT 'it''s', 'two' || ' ' || 'words', '' || 'x'
 SELECT 'a' || NULL, k || '-' || s FROM t
-SELECT k || CAST(n AS VARCHAR) FROM t
+SELECT k || n FROM t
 SELECT id AS "Quoted", k AS "two words" FROM t
 SELECT T.ID, t.K, g FROM T
 SELECT 'é' AS x, 'ß' = 'SS', 'ÀÉ' AS y

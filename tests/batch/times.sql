@@ -45,7 +45,7 @@ SELECT now() = now(), current_date = CAST(now() AS DATE)
 SELECT datepart('year', dd), datetrunc('year', ts) FROM t
 SELECT DATE '2024-01-31' + INTERVAL '1' MONTH
 SELECT CAST('10:20:30' AS TIME)
-SELECT CAST(dd AS TIMESTAMP) < ts FROM t
+SELECT dd < ts FROM t
 SELECT dd BETWEEN DATE '2024-01-01' AND DATE '2024-01-31' FROM t
 SELECT COUNT(*) FROM t WHERE ts < TIMESTAMP '2024-01-15 10:30:00.001'
 SELECT arrow_cast(ts, 'Timestamp(Second, None)') FROM t

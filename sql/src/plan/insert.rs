@@ -36,7 +36,7 @@ pub(super) fn plan(
     pump: &Pump,
     target: &RelationDef,
 ) -> Result<LogicalPlan, SqlError> {
-    let planned = scope.plan(&pump.query, true)?;
+    let planned = scope.plan_pump(&pump.query, true)?;
     if !planned.has_rowtime {
         let reason = planned.untimed.map(|reason| format!(": {reason}")).unwrap_or_default();
         let message = format!("the rows of this pump have no ROWTIME{reason}");

@@ -14,7 +14,8 @@ use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder, TableSource};
 use millstream_engine::definition::{ROWTIME, RelationDef, TIMESTAMP_TYPE};
 use millstream_engine::fault::{ERROR_STREAM, error_stream_schema};
 
-use super::{logical, typing};
+use super::logical;
+use super::typing::{self, Typing};
 use crate::catalog::Catalog;
 use crate::error::SqlError;
 use crate::functions::fix_time;
@@ -69,6 +70,20 @@ impl<'a> Scope<'a> {
     /// The logical plan of `query`, not optimised; with `ROWTIME` as its last column if that was wanted
     /// and can be had.
     pub(super) fn plan(&self, query: &Query, want_rowtime: bool) -> Result<Planned, SqlError> {
+        self.plan_typed(query, want_rowtime, Typing::Coerced)
+    }
+
+    /// The same of what a pump selects.
+    pub(super) fn plan_pump(&self, query: &Query, want_rowtime: bool) -> Result<Planned, SqlError> {
+        self.plan_typed(query, want_rowtime, Typing::Families)
+    }
+
+    fn plan_typed(
+        &self,
+        query: &Query,
+        want_rowtime: bool,
+        typing: Typing,
+    ) -> Result<Planned, SqlError> {
         let mut written = query.ast.clone();
         inline::functions(&mut written, &self.catalog.functions)
             .map_err(|error| error.or_at(query.span))?;
@@ -78,7 +93,7 @@ impl<'a> Scope<'a> {
             resolved.map_err(|e| e.or_at(query.span))?;
         let plan = logical::plan(&ast, &|name| self.source(name));
         let plan = plan.map_err(|error| error.or_at(query.span))?;
-        typing::checked(&plan).map_err(|error| error.or_at(query.span))?;
+        typing::checked(&plan, typing).map_err(|error| error.or_at(query.span))?;
         let plan = fix_time(plan, self.catalog.now_ms, self.provided.is_some())
             .and_then(|plan| super::padded::compared(plan, self.catalog))
             .map_err(|error| super::errors::from_datafusion(&error).or_at(query.span))?;

@@ -1,9 +1,10 @@
 //! Which types may meet: values are compared, computed and mixed within one family only.
 //!
 //! Numbers go with numbers, texts with texts, each kind of time with itself, as in Kinesis Data
-//! Analytics. DataFusion would turn one side into the type of the other without a word (`k = 5` of a text
-//! `'05'` is false), so this looks at a plan before its rules do. A text *literal* beside a time is read
-//! as one when the query is planned; a wrong one is found there.
+//! Analytics: in pumps, which only that knows. DataFusion turns one side into the type of the other without
+//! a word (`k = 5` of a text `'05'` is false), and so do all other queries; so this looks at the plan of a
+//! pump before its rules do. A text *literal* beside a time is read as one when the query is planned; a
+//! wrong one is found there.
 //!
 //! Source: "Type conversion" of the Kinesis Data Analytics SQL reference.
 
@@ -14,6 +15,7 @@ use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchema, DataFusionError, Result, ScalarValue};
 use datafusion::logical_expr::expr::{AggregateFunction, InList, InSubquery, ScalarFunction};
 use datafusion::logical_expr::planner::RawBinaryExpr;
+use datafusion::logical_expr::type_coercion::binary::BinaryTypeCoercer;
 use datafusion::logical_expr::{
     Between, BinaryExpr, Case, Expr, ExprSchemable, LogicalPlan, Operator,
 };
@@ -25,11 +27,20 @@ use super::errors::{from_datafusion, span_of};
 use crate::error::SqlError;
 use crate::functions::{CEIL_TO, EXTRACT, GIVEN, PART, SCALE, written};
 
-/// Refuses a plan, not optimised yet, in which types meet that have nothing to do with each other.
-pub(super) fn checked(plan: &LogicalPlan) -> Result<(), SqlError> {
+/// Which types may meet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Typing {
+    /// Those of one family: in a pump.
+    Families,
+    /// Those that DataFusion makes one of. Only what a `CREATE FUNCTION` declares is kept to.
+    Coerced,
+}
+
+/// Refuses a plan, not optimised yet, in which types meet that may not.
+pub(super) fn checked(plan: &LogicalPlan, typing: Typing) -> Result<(), SqlError> {
     let mut refused = None;
     let visited = plan.apply_with_subqueries(|node| {
-        refused = node_refused(node)?;
+        refused = node_refused(node, typing)?;
         Ok(match refused {
             None => TreeNodeRecursion::Continue,
             Some(_) => TreeNodeRecursion::Stop,
@@ -39,8 +50,7 @@ pub(super) fn checked(plan: &LogicalPlan) -> Result<(), SqlError> {
     refused.map_or(Ok(()), Err)
 }
 
-/// Refuses an operator while its query is planned, before DataFusion says in its own words that there is
-/// none.
+/// Refuses an operator of which DataFusion would say in its own words that there is none.
 pub(super) fn operator_refused(expr: &RawBinaryExpr, schema: &DFSchema) -> Option<SqlError> {
     use ast::BinaryOperator as Written;
     let op = match expr.op {
@@ -57,16 +67,24 @@ pub(super) fn operator_refused(expr: &RawBinaryExpr, schema: &DFSchema) -> Optio
         Written::Modulo => Operator::Modulo,
         _ => return None,
     };
-    Seen { schema }.operator(&expr.left, op, &expr.right)
+    let types = [&expr.left, &expr.right].map(|side| side.get_type(schema).ok());
+    let [Some(left), Some(right)] = types else { return None };
+    match BinaryTypeCoercer::new(&left, &op, &right).get_result_type() {
+        Ok(_) => None,
+        Err(_) => Seen { schema }.operator(&expr.left, op, &expr.right),
+    }
 }
 
-fn node_refused(node: &LogicalPlan) -> Result<Option<SqlError>> {
+fn node_refused(node: &LogicalPlan, typing: Typing) -> Result<Option<SqlError>> {
     let inputs = node.inputs();
     let mut schema = DFSchema::empty();
     for input in &inputs {
         schema.merge(input.schema());
     }
     let seen = Seen { schema: &schema };
+    if typing == Typing::Coerced {
+        return expressions_refused(node, |expr| seen.given_refused(expr));
+    }
     if let LogicalPlan::Union(_) = node {
         return Ok(branches_refused(&inputs));
     }
@@ -84,10 +102,18 @@ fn node_refused(node: &LogicalPlan) -> Result<Option<SqlError>> {
             return Ok(error);
         }
     }
+    expressions_refused(node, |expr| seen.refused(expr))
+}
+
+/// The first expression of a node, or within one, that `look` refuses.
+fn expressions_refused(
+    node: &LogicalPlan,
+    look: impl Fn(&Expr) -> Option<SqlError>,
+) -> Result<Option<SqlError>> {
     let mut refused = None;
     node.apply_expressions(|expr| {
         expr.apply(|expr| {
-            refused = seen.refused(expr);
+            refused = look(expr);
             Ok(match refused {
                 None => TreeNodeRecursion::Continue,
                 Some(_) => TreeNodeRecursion::Stop,
@@ -271,6 +297,17 @@ impl Seen<'_> {
         None
     }
 
+    /// Refuses an argument or result of a `CREATE FUNCTION` that is not of its type.
+    fn given_refused(&self, expr: &Expr) -> Option<SqlError> {
+        match expr {
+            Expr::ScalarFunction(call) if call.func.name() == GIVEN => {
+                let mut args = call.args.iter();
+                self.given(args.next()?, args.next()?)
+            }
+            _ => None,
+        }
+    }
+
     fn call(&self, call: &ScalarFunction) -> Option<SqlError> {
         let name = call.func.name();
         let mut args = call.args.iter();
@@ -279,8 +316,7 @@ impl Seen<'_> {
             return args.find_map(|arg| self.wanted(arg, &message, |of| of == Family::Text));
         }
         if name == GIVEN {
-            let (value, wanted) = (args.next()?, args.next()?);
-            return self.given(value, wanted);
+            return self.given_refused(&Expr::ScalarFunction(call.clone()));
         }
         if MIXED.contains(&name) {
             return self.alternatives(args);
@@ -457,7 +493,12 @@ fn placed<'e>(error: SqlError, exprs: impl IntoIterator<Item = &'e Expr>) -> Sql
 mod tests {
     use super::family::Family::{Boolean, Bytes, Date, Number, Text, Time, Timestamp};
     use super::*;
-    use crate::plan::tests::plan;
+    use crate::catalog::Catalog;
+    use crate::parse;
+    use crate::plan::application;
+    use crate::plan::logical::optimize;
+    use crate::plan::relations::Scope;
+    use crate::statement::StatementKind;
 
     /// The types of the dialect, each a column `c0`, `c1` …
     const TYPES: [(&str, Family); 15] = [
@@ -481,6 +522,25 @@ mod tests {
     fn declared() -> String {
         let columns = TYPES.iter().enumerate().map(|(i, (name, _))| format!("c{i} {name}"));
         format!("CREATE STREAM m ({});", columns.collect::<Vec<_>>().join(", "))
+    }
+
+    /// Plans the query at the end of `text` as a pump's is planned, or what is declared.
+    fn plan(text: &str) -> Result<(), SqlError> {
+        let (mut catalog, mut query) = (Catalog::default(), None);
+        for statement in parse(text)? {
+            if !catalog.apply(&statement)?
+                && let StatementKind::Query(parsed) = statement.kind
+            {
+                query = Some(parsed);
+            }
+        }
+        match query {
+            Some(query) => {
+                let planned = Scope::streaming(&catalog).plan_pump(&query, false)?;
+                optimize(planned.plan).map(|_| ()).map_err(|error| error.or_at(query.span))
+            }
+            None => application(&catalog).map(|_| ()),
+        }
     }
 
     fn refused(text: &str) -> SqlError {
@@ -542,7 +602,7 @@ mod tests {
             for (i, (_, a)) in TYPES.iter().enumerate() {
                 let text = format!(
                     "CREATE STREAM d (x {to}); CREATE PUMP p AS INSERT INTO d SELECT STREAM c{i} FROM m;
-                     SELECT STREAM x FROM d;"
+                     CREATE SINK o FROM d WITH (connector = 'file', path = 'o');"
                 );
                 if *a == b {
                     plan(&format!("{}{text}", declared())).unwrap();
