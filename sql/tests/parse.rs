@@ -114,7 +114,7 @@ fn times_are_rounded_by_functions_of_datafusion() {
     let cases = [
         ("STEP(s.ROWTIME BY INTERVAL '10' SECOND)", "date_bin(INTERVAL '10' SECOND, S.ROWTIME)"),
         ("step (t by INTERVAL '1' YEAR)", "date_bin(INTERVAL '1' YEAR, T)"),
-        ("STEP(i BY 5)", "(((I) / 5) * 5)"),
+        ("STEP(i BY 5)", "__step(I, 5)"),
         ("FLOOR(t TO MINUTE)", "date_trunc('minute', T)"),
         ("FLOOR(2.5)", "FLOOR(2.5)"),
         ("CEIL(t TO HOUR)", "__ceil_to('hour', T)"),

@@ -355,7 +355,10 @@ impl ShardReader {
         match &self.resume {
             Resume::After(after) if self.reading.on_data_loss == OnDataLoss::Continue => {
                 let loss = Loss { after: after.clone(), oldest: None };
-                self.lose(loss).map(|()| None)
+                self.lose(loss)?;
+                // That record is not to be named again: the beginning of time is the oldest one left.
+                (self.resume, self.read_until_ms) = (Resume::AtTimestamp(0), None);
+                Ok(None)
             }
             _ => Err(self.refused("cannot be read on", failure)),
         }

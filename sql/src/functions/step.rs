@@ -1,7 +1,8 @@
 //! `STEP`: the multiple of a width at or below a value.
 //!
-//! Of times it is called `date_bin`, as DataFusion's is, which takes what is not of the dialect; of numbers it is `x - x % width`, so that
-//! numbers below zero go towards it, as `(x / width) * width` of integers does.
+//! Of times it is called `date_bin`, as DataFusion's is, which takes what is not of the dialect; of numbers
+//! it is `x - x % width`, so that numbers below zero go towards it, as `(x / width) * width` of integers
+//! does.
 //!
 //! Source: "STEP" of the Kinesis Data Analytics SQL reference.
 
@@ -65,10 +66,16 @@ fn is_number(data_type: &DataType) -> bool {
 }
 
 fn multiple_below(call: &Call<'_>) -> Result<ArrayRef> {
-    let value = exact_cast(&call.expanded(0)?, call.returns)?;
+    // A width may be wider than the values, the result is not.
+    let wide = match call.returns {
+        whole if whole.is_signed_integer() => DataType::Int64,
+        DataType::Decimal128(_, scale) => DataType::Decimal128(38, *scale),
+        other => other.clone(),
+    };
+    let value = exact_cast(&call.expanded(0)?, &wide)?;
     let (width, _) = call.column(1)?;
-    let width = ScalarValue::try_from_array(&exact_cast(width, call.returns)?, 0)?;
-    if ScalarValue::new_zero(call.returns).is_ok_and(|zero| zero == width) {
+    let width = ScalarValue::try_from_array(&exact_cast(width, &wide)?, 0)?;
+    if ScalarValue::new_zero(&wide).is_ok_and(|zero| zero == width) {
         return exec_err!("STEP BY 0");
     }
     let above = rem(&value, &width.to_scalar()?)?;

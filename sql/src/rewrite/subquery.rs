@@ -12,11 +12,12 @@ use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::helpers::attached_token::AttachedToken;
 use datafusion::sql::sqlparser::ast::{
-    self, BinaryOperator, CaseWhen, Distinct, Expr, FunctionArg, FunctionArgExpr, GroupByExpr,
-    Ident, ObjectName, Query, Select, SelectItem, SetExpr, TableAlias, TableFactor, UnaryOperator,
-    Value, VisitMut, VisitorMut,
+    self, BinaryOperator, CaseWhen, Distinct, Expr, FunctionArg, FunctionArgExpr, Ident,
+    ObjectName, Query, Select, SelectItem, SetExpr, TableAlias, TableFactor, UnaryOperator, Value,
+    VisitMut, VisitorMut,
 };
 
+use crate::rowtime::is_grouped;
 use crate::syntax::{self, binary};
 
 /// The subquery as a relation, and its column.
@@ -86,32 +87,19 @@ fn exists(subquery: &Query) -> Expr {
 
 /// Whether its rows are those of its `FROM` and `WHERE`.
 fn is_plain(query: &Query, select: &Select) -> bool {
-    let has_keys = match &select.group_by {
-        GroupByExpr::All(_) => true,
-        GroupByExpr::Expressions(keys, _) => !keys.is_empty(),
-    };
-    let is_function = |item: &SelectItem| {
-        matches!(
-            item,
-            SelectItem::UnnamedExpr(Expr::Function(_))
-                | SelectItem::ExprWithAlias { expr: Expr::Function(_), .. }
-        )
-    };
-    !has_keys
-        && select.having.is_none()
+    !is_grouped(select)
         && select.qualify.is_none()
         && !matches!(select.distinct, Some(Distinct::On(_)))
         && !select.from.is_empty()
         && query.limit_clause.is_none()
         && query.fetch.is_none()
         && query.with.is_none()
-        && !select.projection.iter().any(is_function)
 }
 
 fn is_in(value: &Expr, subquery: &Query) -> Expr {
     let inner = || Expr::CompoundIdentifier(vec![Ident::new(INNER), Ident::new(VALUE)]);
     let value_is_null = Expr::IsNull(Box::new(value.clone()));
-    let equal = binary(inner(), BinaryOperator::Eq, Expr::Nested(Box::new(value.clone())));
+    let equal = binary(Expr::Nested(Box::new(value.clone())), BinaryOperator::Eq, inner());
     let any = some(rows_of(subquery, None));
     let any_null = some(rows_of(subquery, Some(Expr::IsNull(Box::new(inner())))));
     let unknown = binary(value_is_null, BinaryOperator::And, any);

@@ -31,6 +31,7 @@ use crate::syntax::{self, call};
 #[cfg(test)]
 pub(crate) use self::expressions::AGGREGATES;
 use self::from::Source;
+pub(crate) use self::select::is_grouped;
 
 /// The name of the function that `FOR SYSTEM_TIME AS OF` becomes in the condition of its join: of the
 /// time of the row, and the time of the version.

@@ -94,10 +94,30 @@ fn of_operator(
         BinaryOperator::Divide => match (sign(left), sign(right)) {
             (_, Some(Ordering::Equal)) => Err(format!("{left} is divided by zero")),
             (_, Some(sign)) => Ok(a.times(sign)),
-            (Some(sign), None) => Ok(b.reversed().times(sign)),
+            (Some(sign), None) if is_positive(right, is_time) => Ok(b.reversed().times(sign)),
+            (Some(_), None) => Err(format!("{right} may pass zero")),
             (None, None) => Err(format!("neither {left} nor {right} is a constant")),
         },
         other => Err(format!("{other} keeps no order")),
+    }
+}
+
+/// Whether `expr` is above zero at every time later than 1970: nothing is taken from the time.
+fn is_positive(expr: &Expr, is_time: &dyn Fn(&Expr) -> bool) -> bool {
+    let expr = unwrapped(expr);
+    let of = |expr: &Expr| is_positive(expr, is_time);
+    let greater = |expr: &Expr| sign(expr) == Some(Ordering::Greater);
+    match expr {
+        _ if is_time(expr) => true,
+        Expr::BinaryOp { left, op: BinaryOperator::Multiply, right } => {
+            (greater(right) && of(left)) || (greater(left) && of(right))
+        }
+        Expr::BinaryOp { left, op: BinaryOperator::Divide, right } => greater(right) && of(left),
+        _ => {
+            let first = ["unix_timestamp", STEP, CAST].into_iter();
+            let first = first.filter_map(|name| arguments_of(expr, name)).next();
+            first.is_some_and(|args| args.first().is_some_and(|value| of(value)))
+        }
     }
 }
 
@@ -113,8 +133,9 @@ fn of_call(expr: &Expr, is_time: &dyn Fn(&Expr) -> bool) -> Option<Result<Direct
     let args = |name| arguments_of(expr, name);
     let of = |expr: &Expr| direction(expr, is_time);
     for name in ["date_trunc", CEIL_TO, "date_bin"] {
-        if let Some([unit, time, ..]) = args(name).as_deref() {
-            return (of(unit) == Ok(Direction::Constant)).then(|| of(time));
+        if let Some([unit, time, rest @ ..]) = args(name).as_deref() {
+            let mut fixed = std::iter::once(unit).chain(rest);
+            return fixed.all(|arg| of(arg) == Ok(Direction::Constant)).then(|| of(time));
         }
     }
     if let Some([value, width]) = args(STEP).as_deref() {
@@ -139,8 +160,9 @@ fn of_call(expr: &Expr, is_time: &dyn Fn(&Expr) -> bool) -> Option<Result<Direct
         return Some(of_cast(value, text(target).unwrap_or_default(), is_time));
     }
     for name in [SUBSTRING, SUBSTR] {
-        if let Some([text, from, ..]) = args(name).as_deref() {
-            let is_front = number(from).is_some_and(|from| from <= 1.0);
+        if let Some([text, from, length @ ..]) = args(name).as_deref() {
+            let is_front = number(from).is_some_and(|from| from <= 1.0)
+                && length.iter().all(|length| of(length) == Ok(Direction::Constant));
             let front = || Err("what is cut out of the middle of a text begins again".to_owned());
             return Some(if is_front { of(text) } else { front() });
         }

@@ -172,7 +172,7 @@ fn resolve_subqueries(
 }
 
 /// Whether the rows of a `SELECT` are groups.
-fn is_grouped(select: &Select) -> bool {
+pub(crate) fn is_grouped(select: &Select) -> bool {
     let has_keys = match &select.group_by {
         GroupByExpr::All(_) => true,
         GroupByExpr::Expressions(keys, _) => !keys.is_empty(),

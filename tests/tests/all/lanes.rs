@@ -90,6 +90,18 @@ const QUERIES: &[(&str, &str)] = &[
         "SELECT STREAM k, t FROM s WHERE NOT EXISTS (SELECT 1 FROM r WHERE r.k = s.k)",
         "SELECT k, t FROM s WHERE NOT EXISTS (SELECT 1 FROM r WHERE r.k = s.k)",
     ),
+    // A side with one row for each window is on every lane.
+    (
+        "SELECT STREAM s.k, s.v FROM s JOIN (
+           SELECT MAX(v) AS m, window_end AS e
+           FROM TABLE(TUMBLE(TABLE s, DESCRIPTOR(t), INTERVAL '10' SECOND))
+           GROUP BY window_start, window_end) AS x
+         ON s.v = x.m WHERE s.t BETWEEN x.e - INTERVAL '10' SECOND AND x.e",
+        "SELECT s.k, s.v FROM s JOIN (
+           SELECT MAX(v) AS m, date_bin(INTERVAL '10 seconds', t) + INTERVAL '10 seconds' AS e
+           FROM s GROUP BY date_bin(INTERVAL '10 seconds', t)) AS x
+         ON s.v = x.m WHERE s.t BETWEEN x.e - INTERVAL '10 seconds' AND x.e",
+    ),
     (
         "SELECT STREAM s.t, s.k, d.name FROM s LEFT JOIN d ON s.k = d.k",
         "SELECT s.t, s.k, d.name FROM s LEFT JOIN d ON s.k = d.k",
