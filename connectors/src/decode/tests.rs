@@ -35,9 +35,13 @@ fn decoder(def: &RelationDef, format: &Format) -> RowDecoder {
 }
 
 fn push(decoder: &mut RowDecoder, record: &[u8], position: usize) {
+    push_at(decoder, record, position, 1_000);
+}
+
+fn push_at(decoder: &mut RowDecoder, record: &[u8], position: usize, arrival_ms: i64) {
     let partition = Arc::from("file.json");
     let address = RecordAddress {
-        arrival_ms: 1_000,
+        arrival_ms,
         partition: &partition,
         position: &format_args!("line {position}"),
         partition_key: Some("key"),
@@ -512,18 +516,25 @@ fn w7_a_time_too_far_in_the_future_is_set_aside() {
         let mut def = stream(columns);
         def.rowtime = Rowtime::Column { column: 0, delay_ms: 0 };
         let rowtime = def.stream_schema().index_of(ROWTIME).unwrap();
-        let mut decoder = RowDecoder::new(&def, &[0, rowtime], &Format::Json).unwrap();
-        decoder.set_ahead_max(tolerated);
         let records: [&[u8]; 3] = [
             br#"{"AT":"1970-01-01 00:00:06"}"#,
             br#"{"AT":"1970-01-01 00:00:07"}"#,
             br#"{"AT":"1969-12-31 23:59:59"}"#,
         ];
-        records.iter().enumerate().for_each(|(index, record)| push(&mut decoder, record, index));
-        let (rows, bad) = decoder.finish().unwrap();
+        let decoded = |arrival_ms: i64| {
+            let mut decoder = RowDecoder::new(&def, &[0, rowtime], &Format::Json).unwrap();
+            decoder.set_ahead_max(tolerated);
+            for (index, record) in records.iter().enumerate() {
+                push_at(&mut decoder, record, index, arrival_ms);
+            }
+            decoder.finish().unwrap()
+        };
+        let (rows, bad) = decoded(1_000);
         assert_eq!(rows.num_rows(), 2, "{unit:?}");
         assert_eq!((bad.len(), bad[0].reason), (1, Reason::Future), "{unit:?}");
         assert_eq!(bad[0].raw, records[1]);
         assert!(bad[0].message.contains("1970-01-01 00:00:07"), "{}", bad[0].message);
+        let (rows, bad) = decoded(0);
+        assert_eq!((rows.num_rows(), bad.len()), (3, 0), "{unit:?}");
     }
 }
