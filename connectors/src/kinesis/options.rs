@@ -127,8 +127,9 @@ pub const SPEC: ConnectorSpec = ConnectorSpec {
             ValueKind::Duration,
             Some("87600h"),
             "by how much the ROWTIME of a record may be later than its arrival; one that is later still \
-             would close every window, so its row goes to `error_stream` (as FUTURE), where ROWTIME is read. Ten years find wrong \
-             units; where producers' clocks may be wrong, choose an hour or a day",
+             would close every window, so its row goes to `error_stream` (as FUTURE), where ROWTIME is \
+             read. Ten years find wrong units; where producers' clocks may be wrong, choose an hour or a \
+             day",
         ),
         option(
             "on_data_loss",
