@@ -62,11 +62,7 @@ pub(super) fn accept(parser: &mut Parser<'_>, words: &[&str]) -> bool {
 }
 
 /// The clause `… ON when`, one of `known`.
-pub(super) fn on(
-    parser: &mut Parser<'_>,
-    known: &[&'static str],
-    when: &str,
-) -> Option<&'static str> {
+fn on(parser: &mut Parser<'_>, known: &[&'static str], when: &str) -> Option<&'static str> {
     known.iter().copied().find(|behaviour| {
         let words: Vec<&str> = behaviour.split(' ').chain(["ON", when]).collect();
         accept(parser, &words)
@@ -194,38 +190,53 @@ fn exists(parser: &mut Parser<'_>) -> Result<Vec<Expr>, ParserError> {
 fn members(parser: &mut Parser<'_>, named: bool) -> Result<Vec<Expr>, ParserError> {
     let mut forms = String::new();
     let mut args = Vec::new();
-    let behind_null = ["NULL", "ABSENT"];
     let ends = |parser: &mut Parser<'_>| {
         let is_said = matches!(&parser.peek_nth_token_ref(1).token, Token::Word(word)
             if word.value.eq_ignore_ascii_case("ON"));
         is_said || parser.peek_token_ref().token == Token::RParen
     };
     while !ends(parser) {
-        if named {
-            accept(parser, &["KEY"]);
-            args.push(parser.parse_expr()?);
-            if !parser.consume_token(&Token::Colon) && !accept(parser, &["VALUE"]) {
-                return parser.expected("VALUE or : behind the name", parser.peek_token());
-            }
-        }
-        let value = parser.parse_expr()?;
-        let is_json = accept(parser, &["FORMAT", "JSON"]) || makes_json(&value);
-        forms.push(if is_json { 'J' } else { 'V' });
-        args.push(value);
+        forms.push(member(parser, named, &mut args)?);
         if !parser.consume_token(&Token::Comma) {
             break;
         }
     }
-    // An object has its NULLs, an array has not, unless something else is said.
-    let default = if named { "NULL" } else { "ABSENT" };
-    let said = on(parser, &behind_null, "NULL").unwrap_or(default);
-    forms.insert(0, if said == "ABSENT" { 'A' } else { 'N' });
+    forms.insert(0, on_null(parser, named));
     args.insert(0, text(forms));
     Ok(args)
 }
 
+/// `[[KEY] name {VALUE | :}] value [FORMAT JSON]`, put behind `args`: `J` if the value is JSON, else `V`.
+pub(super) fn member(
+    parser: &mut Parser<'_>,
+    named: bool,
+    args: &mut Vec<Expr>,
+) -> Result<char, ParserError> {
+    if named {
+        accept(parser, &["KEY"]);
+        args.push(parser.parse_expr()?);
+        if !parser.consume_token(&Token::Colon) && !accept(parser, &["VALUE"]) {
+            return parser.expected("VALUE or : behind the name", parser.peek_token());
+        }
+    }
+    let value = parser.parse_expr()?;
+    let is_json = accept(parser, &["FORMAT", "JSON"]) || makes_json(&value);
+    args.push(value);
+    Ok(if is_json { 'J' } else { 'V' })
+}
+
+/// `[{NULL | ABSENT} ON NULL]`: `A` if values that are NULL are left out, else `N`. An object has its
+/// NULLs, an array has not, unless something else is said.
+pub(super) fn on_null(parser: &mut Parser<'_>, named: bool) -> char {
+    let default = if named { "NULL" } else { "ABSENT" };
+    match on(parser, &["NULL", "ABSENT"], "NULL").unwrap_or(default) {
+        "ABSENT" => 'A',
+        _ => 'N',
+    }
+}
+
 /// Whether the value is JSON by what it is.
-pub(super) fn makes_json(value: &Expr) -> bool {
+fn makes_json(value: &Expr) -> bool {
     match value {
         Expr::Nested(inner) => makes_json(inner),
         Expr::BinaryOp { op: ast::BinaryOperator::Arrow, .. } => true,

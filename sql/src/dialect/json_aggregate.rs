@@ -16,7 +16,7 @@ use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::{Span, Token};
 
-use super::json::{accept, makes_json, on};
+use super::json::{member, on_null};
 use crate::functions::{JSON_ARRAY_OF, JSON_ELEMENT, JSON_MEMBER, JSON_OBJECT_OF};
 use crate::syntax::{call, text};
 
@@ -31,32 +31,15 @@ fn read(parser: &mut Parser<'_>, named: bool) -> Result<Expr, ParserError> {
     let span = parser.next_token().span;
     parser.expect_token(&Token::LParen)?;
     let mut args = Vec::new();
-    if named {
-        accept(parser, &["KEY"]);
-        args.push(parser.parse_expr()?);
-        if !parser.consume_token(&Token::Colon) && !accept(parser, &["VALUE"]) {
-            return parser.expected("VALUE or : behind the name", parser.peek_token());
-        }
-    }
-    let value = parser.parse_expr()?;
-    let is_json = accept(parser, &["FORMAT", "JSON"]) || makes_json(&value);
-    args.push(value);
+    let kind = member(parser, named, &mut args)?;
     let mut order = Vec::new();
     if !named && parser.parse_keywords(&[Keyword::ORDER, Keyword::BY]) {
         order = parser.parse_comma_separated(Parser::parse_order_by_expr)?;
     }
-    // An object has its NULLs, an array has not, unless something else is said.
-    let default = if named { "NULL" } else { "ABSENT" };
-    let said = on(parser, &["NULL", "ABSENT"], "NULL").unwrap_or(default);
+    let null = on_null(parser, named);
     parser.expect_token(&Token::RParen)?;
     let filter = filter(parser)?;
-    let form = match (said, is_json) {
-        ("ABSENT", true) => "AJ",
-        ("ABSENT", false) => "AV",
-        (_, true) => "NJ",
-        (_, false) => "NV",
-    };
-    args.insert(0, text(form));
+    args.insert(0, text(format!("{null}{kind}")));
     let part = call(if named { JSON_MEMBER } else { JSON_ELEMENT }, span, args);
     let parts = collected((part, span), order, filter);
     Ok(call(if named { JSON_OBJECT_OF } else { JSON_ARRAY_OF }, span, vec![parts]))
