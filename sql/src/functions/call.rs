@@ -57,6 +57,16 @@ pub(crate) fn written(data_type: &DataType) -> String {
     }
 }
 
+/// A type as [`CAST`](super::CAST) takes it: its name, its precision and its scale; 0 where it has none.
+pub(crate) fn cast_target(data_type: &DataType) -> (String, i64, i64) {
+    match data_type {
+        DataType::Decimal128(precision, scale) => {
+            ("DECIMAL".to_owned(), i64::from(*precision), i64::from(*scale))
+        }
+        other => (written(other), 0, 0),
+    }
+}
+
 /// A call on a batch of rows.
 pub(super) struct Call<'a> {
     args: Vec<Arg>,

@@ -23,7 +23,7 @@ use super::Param::{Any, Integer, Text};
 use super::call::{Call, exact_cast, written};
 use super::interval::{DURATION_TYPE, duration};
 use super::pattern::Pattern;
-use super::{Function, TIME_TYPE, is_text};
+use super::{Family, Function, TIME_TYPE, is_text};
 
 /// `CAST(value AS type)` as a call: the value, the name of the type, its length or precision, its
 /// scale, and the qualifier of the interval in it; what it has not is 0 or empty.
@@ -181,44 +181,14 @@ fn cast_type(types: &[DataType], literals: &[Option<&ScalarValue>]) -> Result<Da
 
 /// Whether there is a cast from one type to the other at all.
 fn has_counterpart(from: &DataType, to: &DataType) -> bool {
-    use Family::{Binary, Boolean, Date, Interval, Number, Other, Text, Time, Timestamp};
+    use Family::{Boolean, Bytes, Date, Interval, Number, Other, Text, Time, Timestamp};
     match (Family::of(from), Family::of(to)) {
         // What is not of the dialect is left to its own rules; texts and bytes are each other in UTF-8.
         (Other, _) | (_, Other) | (Text, _) => true,
-        (Number | Boolean | Date | Time | Timestamp | Interval | Binary, Text) => true,
+        (Number | Boolean | Date | Time | Timestamp | Interval | Bytes, Text) => true,
         (Date, Timestamp) | (Time, Timestamp) | (Timestamp, Date | Time) => true,
         (Interval, Number) => true,
         (from, to) => from == to,
-    }
-}
-
-/// Types between which values are cast alike.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Family {
-    Number,
-    Text,
-    Binary,
-    Boolean,
-    Date,
-    Time,
-    Timestamp,
-    Interval,
-    Other,
-}
-
-impl Family {
-    fn of(data_type: &DataType) -> Self {
-        match data_type {
-            data_type if data_type.is_numeric() => Self::Number,
-            data_type if is_text(data_type) => Self::Text,
-            data_type if is_interval(data_type) => Self::Interval,
-            DataType::Binary | DataType::LargeBinary | DataType::BinaryView => Self::Binary,
-            DataType::Boolean => Self::Boolean,
-            DataType::Date32 | DataType::Date64 => Self::Date,
-            DataType::Time32(_) | DataType::Time64(_) => Self::Time,
-            DataType::Timestamp(..) => Self::Timestamp,
-            _ => Self::Other,
-        }
     }
 }
 

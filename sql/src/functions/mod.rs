@@ -16,6 +16,7 @@ mod call;
 mod cast;
 mod clock;
 mod datetime;
+mod family;
 mod interval;
 mod json;
 mod log;
@@ -43,10 +44,11 @@ use datafusion::logical_expr::{
 pub(crate) use arithmetic::{ADD, AVERAGE, DIVIDE, MULTIPLY, REMAINDER, SUBTRACT};
 pub(crate) use bytes::{CONCAT, FIT};
 use call::Call;
-pub(crate) use call::written;
+pub(crate) use call::{cast_target, written};
 pub(crate) use cast::CAST;
 pub(crate) use clock::{CLOCK, bind_clock, fix_time};
 pub(crate) use datetime::EXTRACT;
+pub(crate) use family::Family;
 pub(crate) use interval::{DIFFERENCE, DURATION, DURATION_TYPE, PART, SCALE, SHIFT};
 pub(crate) use json::{
     IS_JSON, JSON_ARRAY, JSON_ARRAY_OF, JSON_ELEMENT, JSON_EXISTS, JSON_GET, JSON_GET_TEXT,

@@ -198,25 +198,16 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::catalog::Catalog;
     use crate::plan::relations::Scope;
+    use crate::plan::tests::read;
     use crate::rowtime::monotonic::{Direction, direction};
-    use crate::statement::{Query, StatementKind, parse};
 
     const STREAM: &str = "CREATE STREAM s (k INTEGER);";
 
     /// What the table says of an expression over `s.ROWTIME`, and the expression to be computed.
     fn judged(expr: &str) -> (Result<Direction, String>, Looked) {
         let text = format!("{STREAM} SELECT STREAM {expr} AS e FROM s;");
-        let mut catalog = Catalog::default();
-        let mut query: Option<Query> = None;
-        for statement in parse(&text).unwrap() {
-            if !catalog.apply(&statement).unwrap()
-                && let StatementKind::Query(parsed) = statement.kind
-            {
-                query = Some(parsed);
-            }
-        }
+        let (catalog, query) = read(&text).unwrap();
         let query = query.unwrap();
         let SetExpr::Select(select) = query.ast.body.as_ref() else { panic!("no SELECT: {expr}") };
         let SelectItem::ExprWithAlias { expr: written, .. } = &select.projection[0] else {

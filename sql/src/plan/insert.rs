@@ -17,7 +17,7 @@ use super::functions::{call, not_null};
 use super::relations::Scope;
 use crate::catalog::Catalog;
 use crate::error::{Span, SqlError};
-use crate::functions::{CAST, FIT, written};
+use crate::functions::{CAST, FIT, Family, cast_target, written};
 use crate::spelling::suggest;
 use crate::statement::Pump;
 
@@ -117,11 +117,14 @@ fn fit(value: Expr, from: &DataType, column: &ColumnDef, span: Span) -> Result<E
         return Err(SqlError::at(span, message)
             .with_hint(format!("CAST the value to the type of {}", column.name)));
     }
-    let mut value = match number(to).filter(|_| from.is_numeric() && from != to) {
+    let mut value = if from == to {
+        value
+    } else if from.is_numeric() {
         // A number is rounded as CAST rounds it, and fails where it has no room.
-        Some(target) => call(CAST, std::iter::once(value).chain(target).collect()),
-        None if from == to => value,
-        None => cast(value, to.clone()),
+        let (name, precision, scale) = cast_target(to);
+        call(CAST, vec![value, lit(name), lit(precision), lit(scale), lit("")])
+    } else {
+        cast(value, to.clone())
     };
     if let Some(length) = column.length_max {
         let length = i64::try_from(length).unwrap_or(i64::MAX);
@@ -130,44 +133,12 @@ fn fit(value: Expr, from: &DataType, column: &ColumnDef, span: Span) -> Result<E
     Ok(if column.nullable { value } else { not_null(value, &column.name) })
 }
 
-/// A type of numbers as arguments of our CAST.
-fn number(data_type: &DataType) -> Option<[Expr; 4]> {
-    let (name, precision, scale) = match data_type {
-        DataType::Int8 => ("TINYINT", 0, 0),
-        DataType::Int16 => ("SMALLINT", 0, 0),
-        DataType::Int32 => ("INTEGER", 0, 0),
-        DataType::Int64 => ("BIGINT", 0, 0),
-        DataType::Float32 => ("REAL", 0, 0),
-        DataType::Float64 => ("DOUBLE", 0, 0),
-        DataType::Decimal128(precision, scale) => ("DECIMAL", i64::from(*precision), *scale),
-        _ => return None,
-    };
-    Some([lit(name), lit(precision), lit(i64::from(scale)), lit("")])
-}
-
 /// Whether KDA converts by itself: within the families of numbers, of texts, of bytes, and each of the
 /// date and time types to itself.
 fn assignable(from: &DataType, to: &DataType) -> bool {
-    let is_text =
-        |t: &DataType| matches!(t, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View);
-    let is_bytes = |t: &DataType| {
-        matches!(
-            t,
-            DataType::Binary
-                | DataType::LargeBinary
-                | DataType::BinaryView
-                | DataType::FixedSizeBinary(_)
-        )
-    };
-    let is_timestamp = |t: &DataType| matches!(t, DataType::Timestamp(..));
-    let is_date = |t: &DataType| matches!(t, DataType::Date32 | DataType::Date64);
-    let is_time = |t: &DataType| matches!(t, DataType::Time32(_) | DataType::Time64(_));
-    from == to
-        || from.is_null()
-        || (from.is_numeric() && to.is_numeric())
-        || [&is_text as &dyn Fn(&DataType) -> bool, &is_bytes, &is_timestamp, &is_date, &is_time]
-            .iter()
-            .any(|family| family(from) && family(to))
+    let (a, b) = (Family::of(from), Family::of(to));
+    let is_converted = a == b && !matches!(a, Family::Interval | Family::Other);
+    from == to || from.is_null() || is_converted
 }
 
 /// The columns of `stream` without system columns, as a projection of a scan of it.

@@ -174,7 +174,8 @@ fn comparison(expr: Expr, inputs: &Inputs) -> Result<Transformed<Expr>> {
     })
 }
 
-fn is_comparison(op: Operator) -> bool {
+/// Whether an operator compares two values.
+pub(super) fn is_comparison(op: Operator) -> bool {
     matches!(
         op,
         Operator::Eq

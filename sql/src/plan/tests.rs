@@ -1,12 +1,11 @@
 //! Queries as the planner sees them: what runs, what is refused and why.
 
 use super::*;
-use crate::statement::{StatementKind, parse};
+use crate::statement::{Query, StatementKind, parse};
 
-/// The picture of the last query of `text`, or the error.
-pub(super) fn plan(text: &str) -> Result<String, SqlError> {
-    let mut catalog = Catalog::default();
-    let mut query = None;
+/// What `text` declares, and its last query.
+pub(super) fn read(text: &str) -> Result<(Catalog, Option<Query>), SqlError> {
+    let (mut catalog, mut query) = (Catalog::default(), None);
     for statement in parse(text)? {
         if !catalog.apply(&statement)?
             && let StatementKind::Query(parsed) = statement.kind
@@ -14,6 +13,12 @@ pub(super) fn plan(text: &str) -> Result<String, SqlError> {
             query = Some(parsed);
         }
     }
+    Ok((catalog, query))
+}
+
+/// The picture of the last query of `text`, or the error.
+pub(super) fn plan(text: &str) -> Result<String, SqlError> {
+    let (catalog, query) = read(text)?;
     let planned = match query {
         Some(query) => stream_query(&catalog, &query)?,
         None => application(&catalog)?,

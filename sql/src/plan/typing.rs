@@ -8,8 +8,6 @@
 //!
 //! Source: "Type conversion" of the Kinesis Data Analytics SQL reference.
 
-mod family;
-
 use arrow::datatypes::DataType;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchema, DataFusionError, Result, ScalarValue};
@@ -22,10 +20,10 @@ use datafusion::logical_expr::{
 
 use datafusion::sql::sqlparser::ast;
 
-use self::family::Family;
 use super::errors::{from_datafusion, span_of};
+use super::padded::is_comparison;
 use crate::error::SqlError;
-use crate::functions::{CEIL_TO, EXTRACT, GIVEN, PART, SCALE, written};
+use crate::functions::{CEIL_TO, EXTRACT, Family, GIVEN, PART, SCALE, written};
 
 /// Which types may meet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,7 +84,7 @@ fn node_refused(node: &LogicalPlan, typing: Typing) -> Result<Option<SqlError>> 
         return expressions_refused(node, |expr| seen.given_refused(expr));
     }
     if let LogicalPlan::Union(_) = node {
-        return Ok(branches_refused(&inputs));
+        return Ok(union_refused(node));
     }
     let condition = match node {
         LogicalPlan::Filter(filter) => Some(&filter.predicate),
@@ -123,26 +121,35 @@ fn expressions_refused(
     Ok(refused)
 }
 
-/// The branches of a union, column by column.
-fn branches_refused(branches: &[&LogicalPlan]) -> Option<SqlError> {
-    let (first, others) = branches.split_first()?;
-    let fields = |plan: &LogicalPlan| plan.schema().fields().clone();
-    others.iter().find_map(|other| {
-        let pairs = fields(first);
-        let other = fields(other);
-        pairs.iter().zip(other.iter()).find_map(|(a, b)| {
-            let (one, two) = (a.data_type(), b.data_type());
-            (!Family::of(one).goes_with(Family::of(two))).then(|| {
-                let message = format!(
-                    "column {} is {} in one branch and {} in another",
-                    a.name(),
-                    written(one),
-                    written(two)
-                );
-                SqlError::new(message).with_hint("CAST one of them to the type of the other")
-            })
-        })
+/// Refuses a union in which any two branches may not meet in a column.
+fn union_refused(union: &LogicalPlan) -> Option<SqlError> {
+    let mut branches = Vec::new();
+    branches_of(union, &mut branches);
+    let fields: Vec<_> = branches.iter().map(|branch| branch.schema().fields()).collect();
+    let columns = fields.first()?.iter().enumerate();
+    columns.into_iter().find_map(|(at, column)| {
+        let types = fields.iter().filter_map(|fields| Some(fields.get(at)?.data_type()));
+        let mut known = types.filter(|data_type| Family::of(data_type) != Family::Other);
+        let one = known.next()?;
+        let two = known.find(|other| Family::of(other) != Family::of(one))?;
+        let message = format!(
+            "column {} is {} in one branch and {} in another",
+            column.name(),
+            written(one),
+            written(two)
+        );
+        Some(SqlError::new(message).with_hint("CAST one of them to the type of the other"))
     })
+}
+
+/// The branches of a union that are no unions themselves.
+fn branches_of<'p>(plan: &'p LogicalPlan, branches: &mut Vec<&'p LogicalPlan>) {
+    match plan {
+        LogicalPlan::Union(union) => {
+            union.inputs.iter().for_each(|input| branches_of(input, branches));
+        }
+        branch => branches.push(branch),
+    }
 }
 
 /// The functions of DataFusion that take texts, as far as the dialect has them.
@@ -209,7 +216,7 @@ impl Seen<'_> {
                 text(&like.expr).or_else(|| text(&like.pattern))
             }
             Expr::Case(case) => self.case(case),
-            Expr::ScalarFunction(call) => self.call(call),
+            Expr::ScalarFunction(call) => self.given_refused(expr).or_else(|| self.call(call)),
             Expr::AggregateFunction(call) => self.aggregate(call),
             _ => None,
         }
@@ -217,14 +224,7 @@ impl Seen<'_> {
 
     fn operator(&self, left: &Expr, op: Operator, right: &Expr) -> Option<SqlError> {
         match op {
-            Operator::Eq
-            | Operator::NotEq
-            | Operator::Lt
-            | Operator::LtEq
-            | Operator::Gt
-            | Operator::GtEq
-            | Operator::IsDistinctFrom
-            | Operator::IsNotDistinctFrom => self.pair(left, right, "compared"),
+            op if is_comparison(op) => self.pair(left, right, "compared"),
             Operator::And | Operator::Or => self.condition(left).or_else(|| self.condition(right)),
             Operator::StringConcat => {
                 let text = |expr| {
@@ -279,19 +279,18 @@ impl Seen<'_> {
         error.or_else(|| self.alternatives(results.chain(case.else_expr.as_deref())))
     }
 
+    /// Refuses alternatives of which any two may not meet.
     fn alternatives<'e>(&self, values: impl Iterator<Item = &'e Expr>) -> Option<SqlError> {
-        let mut first: Option<&Expr> = None;
+        // One for each family stands for all of it; a literal meets more than other values do.
+        let mut before: Vec<(Family, bool, &Expr)> = Vec::new();
         for value in values {
-            if self.family(value) == Family::Other {
-                continue;
+            let (family, is_literal) = (self.family(value), matches!(value, Expr::Literal(..)));
+            let error = before.iter().find_map(|(_, _, one)| self.pair(one, value, "alternatives"));
+            if error.is_some() {
+                return error;
             }
-            match first {
-                None => first = Some(value),
-                Some(first) => {
-                    if let Some(error) = self.pair(first, value, "alternatives") {
-                        return Some(error);
-                    }
-                }
+            if !before.iter().any(|(a, b, _)| (*a, *b) == (family, is_literal)) {
+                before.push((family, is_literal, value));
             }
         }
         None
@@ -314,9 +313,6 @@ impl Seen<'_> {
         if OF_TEXTS.contains(&name) {
             let message = format!("{} is for texts", name.to_uppercase());
             return args.find_map(|arg| self.wanted(arg, &message, |of| of == Family::Text));
-        }
-        if name == GIVEN {
-            return self.given_refused(&Expr::ScalarFunction(call.clone()));
         }
         if MIXED.contains(&name) {
             return self.alternatives(args);
@@ -491,14 +487,12 @@ fn placed<'e>(error: SqlError, exprs: impl IntoIterator<Item = &'e Expr>) -> Sql
 
 #[cfg(test)]
 mod tests {
-    use super::family::Family::{Boolean, Bytes, Date, Number, Text, Time, Timestamp};
+    use super::Family::{Boolean, Bytes, Date, Number, Text, Time, Timestamp};
     use super::*;
-    use crate::catalog::Catalog;
-    use crate::parse;
     use crate::plan::application;
     use crate::plan::logical::optimize;
     use crate::plan::relations::Scope;
-    use crate::statement::StatementKind;
+    use crate::plan::tests::read;
 
     /// The types of the dialect, each a column `c0`, `c1` …
     const TYPES: [(&str, Family); 15] = [
@@ -526,14 +520,7 @@ mod tests {
 
     /// Plans the query at the end of `text` as a pump's is planned, or what is declared.
     fn plan(text: &str) -> Result<(), SqlError> {
-        let (mut catalog, mut query) = (Catalog::default(), None);
-        for statement in parse(text)? {
-            if !catalog.apply(&statement)?
-                && let StatementKind::Query(parsed) = statement.kind
-            {
-                query = Some(parsed);
-            }
-        }
+        let (catalog, query) = read(text)?;
         match query {
             Some(query) => {
                 let planned = Scope::streaming(&catalog).plan_pump(&query, false)?;
@@ -588,6 +575,27 @@ mod tests {
         let forms =
             ["CASE WHEN c11 THEN $a ELSE $b END", "COALESCE($a, $b)", "CASE $a WHEN $b THEN 1 END"];
         cells(&forms, |a, b| a == b);
+    }
+
+    #[test]
+    fn every_alternative_goes_with_every_other() {
+        let text = "'2018-11-01 00:00:00'";
+        let values = [text, "NULL", "c14", "c8"];
+        for (a, b) in (0..4).flat_map(|a| (0..4).map(move |b| (a, b))) {
+            let mut order = values;
+            order.swap(0, a);
+            order.swap(1, b);
+            let [w, x, y, z] = order;
+            let case =
+                format!("CASE c2 WHEN 1 THEN {w} WHEN 2 THEN {x} WHEN 3 THEN {y} ELSE {z} END");
+            let error = refused(&format!("SELECT STREAM {case} FROM m;"));
+            assert!(error.message.contains("cannot be alternatives"), "{case}: {}", error.message);
+            refused(&format!("SELECT STREAM COALESCE({}) FROM m;", order.join(", ")));
+        }
+        let fine = format!(
+            "SELECT STREAM CASE c2 WHEN 1 THEN NULL WHEN 2 THEN {text} ELSE c14 END FROM m;"
+        );
+        plan(&format!("{}{fine}", declared())).unwrap();
     }
 
     #[test]
@@ -654,6 +662,12 @@ mod tests {
         assert_eq!(error.message, "a condition is TRUE or FALSE, C2 is INTEGER");
         let error = refused("SELECT STREAM c2 FROM m UNION ALL SELECT STREAM c8 FROM m;");
         assert!(error.message.contains("INTEGER in one branch and VARCHAR"), "{}", error.message);
+        for branches in ["NULL c8 c2", "c2 NULL c8", "NULL NULL c8 c14 c2"] {
+            let branches = branches.split(' ').map(|c| format!("SELECT STREAM {c} AS c FROM m"));
+            let union = branches.collect::<Vec<_>>().join(" UNION ALL ");
+            let error = refused(&format!("{union};"));
+            assert!(error.message.contains("in one branch and"), "{}", error.message);
+        }
         let on = "SELECT STREAM a.c2 FROM m AS a JOIN m AS b ON a.c2 = b.c8;";
         assert_eq!(refused(on).message, "INTEGER cannot be compared with VARCHAR");
     }

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
-use arrow::datatypes::DataType;
 use datafusion::sql::sqlparser::ast::helpers::attached_token::AttachedToken;
 use datafusion::sql::sqlparser::ast::{
     self, CaseWhen, Expr, FunctionArguments, Spanned, Value, VisitMut, VisitorMut,
@@ -11,7 +10,7 @@ use datafusion::sql::sqlparser::ast::{
 use datafusion::sql::sqlparser::tokenizer::Span;
 
 use crate::error::SqlError;
-use crate::functions::{CAST, FIT, GIVEN, written};
+use crate::functions::{CAST, FIT, GIVEN, cast_target};
 use crate::source::span_of;
 use crate::statement::{ColumnType, Function};
 use crate::syntax::{self, call};
@@ -104,19 +103,15 @@ impl Inliner<'_> {
 
 /// `expr` as a value of a declared type: as if it were inserted into a column of it.
 fn assigned(expr: Expr, to: &ColumnType, span: Span) -> Expr {
-    let (name, precision, scale) = match &to.data_type {
-        DataType::Decimal128(precision, scale) => {
-            ("DECIMAL".to_owned(), i64::from(*precision), i64::from(*scale))
-        }
-        other => (written(other), 0, 0),
-    };
+    let (name, precision, scale) = cast_target(&to.data_type);
     let given = call(GIVEN, span, vec![expr, syntax::text(&name)]);
     if let Some(length) = to.length_max {
         let length = i128::try_from(length).unwrap_or(i128::MAX);
         let padded = i128::from(to.padded);
         return call(FIT, span, vec![given, syntax::number(length), syntax::number(padded)]);
     }
-    let target = [syntax::number(precision), syntax::number(scale), syntax::text("")];
+    let digits = |count: i64| syntax::number(i128::from(count));
+    let target = [digits(precision), digits(scale), syntax::text("")];
     let args = [given, syntax::text(name)].into_iter().chain(target).collect();
     call(CAST, span, args)
 }

@@ -1,10 +1,12 @@
-//! The families of types.
+//! The families of types: within one, values convert into one another by themselves.
+//!
+//! Source: "Type conversion" of the Kinesis Data Analytics SQL reference.
 
 use arrow::datatypes::DataType;
 
 /// The types that convert into one another by themselves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Family {
+pub(crate) enum Family {
     Number,
     Text,
     Bytes,
@@ -19,9 +21,9 @@ pub(super) enum Family {
 
 impl Family {
     /// The family of a type.
-    pub(super) fn of(data_type: &DataType) -> Self {
+    pub(crate) fn of(data_type: &DataType) -> Self {
         match data_type {
-            DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => Self::Text,
+            text if super::is_text(text) => Self::Text,
             DataType::Dictionary(_, values) => Self::of(values),
             DataType::Binary
             | DataType::LargeBinary
@@ -37,8 +39,8 @@ impl Family {
         }
     }
 
-    /// The family of the type that a statement calls so.
-    pub(super) fn named(name: &str) -> Self {
+    /// The family of the type that a column is declared to be of.
+    pub(crate) fn named(name: &str) -> Self {
         match name {
             "VARCHAR" => Self::Text,
             "VARBINARY" => Self::Bytes,
@@ -46,18 +48,17 @@ impl Family {
             "DATE" => Self::Date,
             "TIME" => Self::Time,
             "TIMESTAMP" => Self::Timestamp,
-            "INTERVAL" => Self::Interval,
             _ => Self::Number,
         }
     }
 
     /// Whether values of the two may meet.
-    pub(super) fn goes_with(self, other: Self) -> bool {
+    pub(crate) fn goes_with(self, other: Self) -> bool {
         self == other || self == Self::Other || other == Self::Other
     }
 
     /// Whether it is a time or an interval.
-    pub(super) fn is_temporal(self) -> bool {
+    pub(crate) fn is_temporal(self) -> bool {
         matches!(self, Self::Date | Self::Time | Self::Timestamp | Self::Interval)
     }
 }
