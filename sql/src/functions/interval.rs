@@ -44,7 +44,7 @@ pub(super) fn functions() -> Vec<Function> {
             |call| duration(&call.expanded(0)?),
         ),
         Function::new(SCALE, &[&[Any, Any]], scaled_type, |call| scale(call, |a, b| a * b)),
-        Function::new(PART, &[&[Any, Any]], scaled_type, |call| scale(call, |a, b| a / b)),
+        Function::new(PART, &[&[Any, Any]], scaled_type, |call| scale(call, part)),
         Function::new(SHIFT, &[&[Any, Any]], |types, _| Ok(types[0].clone()), shift),
     ]
 }
@@ -124,7 +124,14 @@ fn scaled_type(types: &[DataType], _literals: &[Option<&ScalarValue>]) -> Result
     Ok(if types[0] == MONTHS_TYPE { MONTHS_TYPE } else { DURATION_TYPE })
 }
 
-/// Whole factors are exact; others are rounded to the millisecond or month.
+/// A part by a whole number is whole.
+fn part(amount: f64, by: f64) -> f64 {
+    let part = amount / by;
+    if by.fract() == 0.0 { part.trunc() } else { part }
+}
+
+/// What comes out is rounded to the millisecond or month; a part by a whole number is cut to it, as that
+/// of a whole number is.
 fn scale(call: &Call<'_>, by: fn(f64, f64) -> f64) -> Result<ArrayRef> {
     let is_months = *call.returns == MONTHS_TYPE;
     let amounts = call.expanded(0)?;
