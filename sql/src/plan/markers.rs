@@ -24,6 +24,7 @@ use super::functions::functions;
 use super::models;
 use super::not_in;
 use super::over_partition::over_partition;
+use super::subquery_values;
 use crate::rewrite::ARRIVAL_ORDER;
 use crate::rowtime::HIDDEN_ROWTIME;
 use crate::rowtime::windowed::JOINED_AT;
@@ -45,13 +46,16 @@ pub(super) fn markers() -> [ScalarUDF; 5] {
 }
 
 /// Puts the windows of `__stagger` below their aggregates, what `__ends_at` looks at into it, the column
-/// of the row's time into `__within`, the columns with numbers into the calls of models, and `NOT IN` with a further condition into a form
-/// that can be joined by. `MIN` and `MAX` of structs get an order.
+/// of the row's time into `__within`, the columns with numbers into the calls of models, and `NOT IN`
+/// with a further condition into a form that can be joined by. Subqueries that are values become marks
+/// of joins, `MIN` and `MAX` of structs get an order.
 pub(super) fn placed(plan: LogicalPlan) -> Result<LogicalPlan> {
     plan.transform_up_with_subqueries(|node| match node {
         LogicalPlan::Aggregate(aggregate) => staggered(aggregate)?
             .transform_data(ends_at::bound)?
-            .transform_data(extremes::rewritten),
+            .transform_data(extremes::rewritten)?
+            .transform_data(subquery_values::marked),
+        LogicalPlan::Projection(_) => subquery_values::marked(node),
         LogicalPlan::Sort(sort) => time_sorted(sort),
         LogicalPlan::Window(window) => models::over_numbers(window),
         LogicalPlan::Filter(filter) => not_in::rewritten(filter),

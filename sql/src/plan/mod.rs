@@ -29,6 +29,7 @@ mod over_partition;
 mod padded;
 mod relations;
 mod shift;
+mod subquery_values;
 #[cfg(test)]
 mod tests;
 mod translate;

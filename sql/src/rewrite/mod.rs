@@ -14,7 +14,6 @@ mod pattern;
 mod period;
 mod refused;
 mod row_value;
-mod subquery;
 mod text;
 mod time;
 mod unnest;
@@ -60,7 +59,6 @@ impl VisitorMut for Rewriter {
 
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<SqlError> {
         monotonic::select(select);
-        subquery::select(select);
         stop_on(refused::select(select))
     }
 

@@ -206,6 +206,35 @@ fn not_in_with_a_further_condition() {
     }
 }
 
+/// DataFusion plans no `IN` or `EXISTS` as a value; what they mean is written out.
+#[test]
+fn subqueries_that_read_the_row_as_values() {
+    for (ours, batch) in [
+        (
+            "SELECT a, b, c, c IN (SELECT d FROM y WHERE y.a = x.a) AS i FROM x",
+            "SELECT a, b, c, CASE
+               WHEN (SELECT COUNT(*) FROM y WHERE y.a = x.a AND y.d = x.c) > 0 THEN TRUE
+               WHEN (SELECT COUNT(*) FROM y WHERE y.a = x.a AND y.d IS NULL) > 0 THEN NULL
+               WHEN x.c IS NULL AND (SELECT COUNT(*) FROM y WHERE y.a = x.a) > 0 THEN NULL
+               ELSE FALSE END FROM x",
+        ),
+        (
+            "SELECT a, c, NOT EXISTS (SELECT 1 FROM y WHERE y.d > x.c) AS e FROM x",
+            "SELECT a, c, NOT COALESCE(c < (SELECT MAX(d) FROM y), FALSE) FROM x",
+        ),
+        (
+            "SELECT a, SUM(CASE WHEN EXISTS (SELECT 1 FROM y WHERE y.b = x.b) THEN 1 ELSE 0 END) AS n
+             FROM x GROUP BY a",
+            "SELECT x.a, SUM(CASE WHEN k.b IS NULL THEN 0 ELSE 1 END) FROM x
+             LEFT JOIN (SELECT DISTINCT b FROM y) AS k ON k.b = x.b GROUP BY x.a",
+        ),
+    ] {
+        let query = ours.replacen("SELECT", "SELECT STREAM", 1);
+        let results = obeys(&query, batch, 4 * SEEDS);
+        assert!(results > 0, "nothing is compared: {ours}");
+    }
+}
+
 #[test]
 fn lists() {
     check(&[
