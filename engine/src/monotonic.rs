@@ -13,6 +13,7 @@ use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, new_null_array};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Int64Type, Schema};
 use datafusion::common::ScalarValue;
+use datafusion::common::tree_node::TreeNode;
 use datafusion::logical_expr::Operator;
 use datafusion::physical_expr::expressions::{BinaryExpr, CastExpr, Column, Literal};
 use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr};
@@ -24,6 +25,9 @@ use crate::watermark::{Watermark, Watermarks};
 /// the other side's row is.
 const JOINED_AT: &str = "__joined_at";
 
+/// The function that is the clock of an epoch, which only goes on.
+const EPOCH_TIME: &str = "__epoch_time";
+
 /// The columns `expr` reads, if it is non-decreasing in each of them and reads at least one; in
 /// ascending order, each once.
 pub fn monotonic_columns(expr: &Arc<dyn PhysicalExpr>) -> Option<Vec<usize>> {
@@ -32,6 +36,17 @@ pub fn monotonic_columns(expr: &Arc<dyn PhysicalExpr>) -> Option<Vec<usize>> {
     columns.sort_unstable();
     columns.dedup();
     (!columns.is_empty()).then_some(columns)
+}
+
+/// Whether `expr` grows with the clock of the epochs and reads no column.
+fn only_follows_clock(expr: &Arc<dyn PhysicalExpr>) -> bool {
+    let mut columns = Vec::new();
+    let grows = is_non_decreasing(expr, &mut columns) && columns.is_empty();
+    let reads_clock = |expr: &Arc<dyn PhysicalExpr>| {
+        let function = (expr.as_ref() as &dyn std::any::Any).downcast_ref::<ScalarFunctionExpr>();
+        function.is_some_and(|function| function.name() == EPOCH_TIME)
+    };
+    grows && expr.exists(|expr| Ok(reads_clock(expr))).unwrap_or(false)
 }
 
 fn is_non_decreasing(expr: &Arc<dyn PhysicalExpr>, columns: &mut Vec<usize>) -> bool {
@@ -84,6 +99,7 @@ fn function_is_non_decreasing(function: &ScalarFunctionExpr, columns: &mut Vec<u
             && args.get(at).is_some_and(|arg| is_non_decreasing(arg, columns))
     };
     match function.name() {
+        EPOCH_TIME => true,
         "__add" => args.iter().all(|arg| is_non_decreasing(arg, columns)),
         "__subtract" => one(0, columns),
         "__divide" if args.get(1).is_some_and(is_positive) => one(0, columns),
@@ -147,7 +163,15 @@ pub fn watermark_of(
     {
         return watermark_of(time, schema, watermarks);
     }
-    let Some(columns) = monotonic_columns(expr) else { return Ok(None) };
+    let columns = match monotonic_columns(expr) {
+        Some(columns) => columns,
+        // The clock is not behind its rows, but they end with all others.
+        None if only_follows_clock(expr) && watermarks.0.contains(&Some(Watermark::End)) => {
+            return Ok(Some(Watermark::End));
+        }
+        None if only_follows_clock(expr) && watermarks.any() => Vec::new(),
+        None => return Ok(None),
+    };
     // What is neither a time nor a whole number has no bound; operators could not keep to it.
     let data_type = expr.data_type(schema)?;
     if !data_type.is_temporal() && !data_type.is_integer() {

@@ -14,7 +14,7 @@ use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::{
     ColumnarValue, Expr, LogicalPlan, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
-    Volatility,
+    TypeSignature, Volatility,
 };
 use millstream_engine::clock::EpochTime;
 use millstream_engine::definition::TIMESTAMP_TYPE;
@@ -22,7 +22,8 @@ use millstream_engine::definition::TIMESTAMP_TYPE;
 use super::TIME_TYPE;
 use super::calendar::split;
 
-/// `CURRENT_ROW_TIMESTAMP` as a call.
+/// `CURRENT_ROW_TIMESTAMP` as a call: of the row's time, with which the clock of its rows ends, or of
+/// nothing.
 pub(crate) const CLOCK: &str = "__epoch_time";
 
 pub(super) fn functions() -> Vec<ScalarUDF> {
@@ -67,7 +68,7 @@ pub(crate) fn bind_clock(plan: LogicalPlan, time: &EpochTime) -> Result<LogicalP
     replace_calls(plan, &|call| {
         let bound = || Arc::new(epoch_time(Some(time.clone())));
         (call.func.name() == CLOCK)
-            .then(|| Expr::ScalarFunction(ScalarFunction::new_udf(bound(), Vec::new())))
+            .then(|| Expr::ScalarFunction(ScalarFunction::new_udf(bound(), call.args.clone())))
     })
 }
 
@@ -93,7 +94,8 @@ fn replace_calls(
 }
 
 fn epoch_time(time: Option<EpochTime>) -> ScalarUDF {
-    ScalarUDF::from(EpochClock { signature: Signature::nullary(Volatility::Volatile), time })
+    let forms = vec![TypeSignature::Nullary, TypeSignature::Any(1)];
+    ScalarUDF::from(EpochClock { signature: Signature::one_of(forms, Volatility::Volatile), time })
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

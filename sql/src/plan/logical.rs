@@ -27,8 +27,12 @@ use crate::error::SqlError;
 /// Finds the relations of a query.
 pub(super) type Lookup<'a> = dyn Fn(&str) -> Result<Arc<dyn TableSource>, SqlError> + 'a;
 
-/// The logical plan of `query`, not optimised yet.
-pub(super) fn plan(query: &ast::Query, lookup: &Lookup<'_>) -> Result<LogicalPlan, SqlError> {
+/// The logical plan of `query`, not optimised yet; `at_time` puts the time of planning where it is asked for.
+pub(super) fn plan(
+    query: &ast::Query,
+    lookup: &Lookup<'_>,
+    at_time: impl FnOnce(LogicalPlan) -> DfResult<LogicalPlan>,
+) -> Result<LogicalPlan, SqlError> {
     let missing = RefCell::new(None);
     let provider =
         Provider { options: config(), functions: functions(), lookup, missing: &missing };
@@ -42,6 +46,7 @@ pub(super) fn plan(query: &ast::Query, lookup: &Lookup<'_>) -> Result<LogicalPla
     };
     SqlToRel::new_with_options(&provider, options)
         .sql_statement_to_plan(ast::Statement::Query(Box::new(query.clone())))
+        .and_then(at_time)
         .and_then(placed)
         .map_err(|error| {
             let converted = from_datafusion(&error);

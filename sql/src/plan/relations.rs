@@ -11,7 +11,7 @@ use std::sync::Arc;
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use datafusion::common::TableReference;
 use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder, TableSource};
-use millstream_engine::definition::{ROWTIME, RelationDef, TIMESTAMP_TYPE};
+use millstream_engine::definition::{ROWTIME, RelationDef, Rowtime, TIMESTAMP_TYPE};
 use millstream_engine::fault::{ERROR_STREAM, error_stream_schema};
 
 use super::logical;
@@ -31,6 +31,8 @@ pub(super) struct Planned {
     pub(super) has_rowtime: bool,
     /// Its columns that say when the window of a row ends.
     pub(super) window_ends: WindowEnds,
+    /// Its columns with a watermark of their own.
+    pub(super) times: Vec<String>,
     /// Why the rows of its groups have no time.
     pub(super) untimed: Option<String>,
 }
@@ -89,15 +91,15 @@ impl<'a> Scope<'a> {
             .map_err(|error| error.or_at(query.span))?;
         let ttl = query.state_ttl.filter(|_| self.provided.is_none());
         let resolved = resolve(&written, &Counted { scope: self, ttl }, want_rowtime);
-        let ResolvedQuery { ast, has_rowtime, window_ends, untimed } =
+        let ResolvedQuery { ast, has_rowtime, window_ends, times, untimed } =
             resolved.map_err(|e| e.or_at(query.span))?;
-        let plan = logical::plan(&ast, &|name| self.source(name));
+        let at_time = |plan| fix_time(plan, self.catalog.now_ms, self.provided.is_some());
+        let plan = logical::plan(&ast, &|name| self.source(name), at_time);
         let plan = plan.map_err(|error| error.or_at(query.span))?;
         typing::checked(&plan, typing).map_err(|error| error.or_at(query.span))?;
-        let plan = fix_time(plan, self.catalog.now_ms, self.provided.is_some())
-            .and_then(|plan| super::padded::compared(plan, self.catalog))
+        let plan = super::padded::compared(plan, self.catalog)
             .map_err(|error| super::errors::from_datafusion(&error).or_at(query.span))?;
-        Ok(Planned { plan, has_rowtime, window_ends, untimed })
+        Ok(Planned { plan, has_rowtime, window_ends, times, untimed })
     }
 
     /// What to scan for the relation `name`.
@@ -133,7 +135,13 @@ impl<'a> Scope<'a> {
         let first = plans.next().ok_or_else(|| self.unknown(&def.name))?;
         let union = plans.try_fold(first, |a, b| LogicalPlanBuilder::from(a).union(b)?.build());
         let plan = union.map_err(|error| super::errors::from_datafusion(&error))?;
-        Ok(Planned { plan, has_rowtime: true, window_ends: Vec::new(), untimed: None })
+        Ok(Planned {
+            plan,
+            has_rowtime: true,
+            window_ends: Vec::new(),
+            times: Vec::new(),
+            untimed: None,
+        })
     }
 
     fn derived(
@@ -209,7 +217,12 @@ impl Relations for Scope<'_> {
             return Some(shape(&source.schema(), 0));
         }
         if let Some(def) = self.catalog.streams.get(name) {
-            return Some(shape(&stream_schema(def), def.columns.len()));
+            let times = match def.rowtime {
+                Rowtime::Column { column, .. } => def.columns.get(column),
+                Rowtime::Arrival | Rowtime::Field(_) => None,
+            };
+            let times = times.map(|column| column.name.clone()).into_iter().collect();
+            return Some(RelationShape { times, ..shape(&stream_schema(def), def.columns.len()) });
         }
         if name == ERROR_STREAM {
             let schema = error_stream_schema();
@@ -224,7 +237,7 @@ impl Relations for Scope<'_> {
         let columns = view.plan.schema().fields().len();
         let declared = columns - usize::from(view.has_rowtime);
         let shape = shape(view.plan.schema().as_arrow(), declared);
-        Some(RelationShape { window_ends: view.window_ends, ..shape })
+        Some(RelationShape { window_ends: view.window_ends, times: view.times, ..shape })
     }
 }
 
@@ -234,7 +247,7 @@ fn shape(schema: &Schema, declared: usize) -> RelationShape {
     let mut columns: Vec<String> = schema.fields().iter().map(|f| f.name().clone()).collect();
     let system_columns =
         if declared == 0 { Vec::new() } else { columns.split_off(declared.min(columns.len())) };
-    RelationShape { columns, system_columns, window_ends: Vec::new() }
+    RelationShape { columns, system_columns, window_ends: Vec::new(), times: Vec::new() }
 }
 
 /// The columns of a stream as queries see them: an in-application stream has no system column but

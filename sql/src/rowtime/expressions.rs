@@ -2,13 +2,14 @@
 
 use std::ops::ControlFlow;
 
-use datafusion::sql::sqlparser::ast::{self, Expr, Function, Ident, VisitMut, VisitorMut};
+use datafusion::sql::sqlparser::ast::{self, Expr, Function, Ident, Spanned, VisitMut, VisitorMut};
 
 use super::from::Source;
 use super::{Names, is_rowtime, query, time_of};
 use crate::error::SqlError;
+use crate::functions::CLOCK;
 use crate::source::span_of;
-use crate::syntax::is_named;
+use crate::syntax::{arguments_of, call, is_named};
 
 /// The aggregates whose arguments are about single rows, so that `ROWTIME` in them is the row's.
 pub(crate) const AGGREGATES: [&str; 47] = [
@@ -118,7 +119,8 @@ impl VisitorMut for Subqueries<'_, '_> {
     }
 }
 
-/// Replaces `ROWTIME` by the time of the input row; over tables alone it stays what it is.
+/// Replaces `ROWTIME` by the time of the input row, which the clock is given too: its rows end with it.
+/// Over tables alone they stay what they are.
 pub(super) fn in_input(expr: &mut Expr, sources: &[Source]) {
     if let Some(time) = time_of(sources) {
         let mut words = Words { depth: 0, time };
@@ -145,8 +147,13 @@ impl VisitorMut for Words {
     }
 
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Self::Break> {
-        if self.depth == 0 && is_bare_rowtime(expr) {
+        if self.depth > 0 {
+            return ControlFlow::Continue(());
+        }
+        if is_bare_rowtime(expr) {
             *expr = self.time.clone();
+        } else if arguments_of(expr, CLOCK).is_some_and(|args| args.is_empty()) {
+            *expr = call(CLOCK, expr.span(), vec![self.time.clone()]);
         }
         ControlFlow::Continue(())
     }

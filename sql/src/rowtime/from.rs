@@ -68,16 +68,26 @@ impl Source {
 
     /// How many milliseconds before the end of a row's window the column `expr` is, if it says that.
     pub(super) fn window_end(&self, expr: &Expr) -> Option<i64> {
-        let name = match expr {
-            Expr::Identifier(name) => name,
-            Expr::CompoundIdentifier(parts) => match parts.as_slice() {
-                [source, name] if self.qualifier.as_ref() == Some(source) => name,
-                _ => return None,
-            },
-            _ => return None,
-        };
+        let name = self.name_in(expr)?;
         let mut ends = self.shape.as_ref()?.window_ends.iter();
-        ends.find(|(column, _)| *column == name.value).map(|(_, before)| *before)
+        ends.find(|(column, _)| column == name).map(|(_, before)| *before)
+    }
+
+    /// Its columns with a watermark of their own.
+    pub(super) fn times(&self) -> &[String] {
+        self.shape.as_ref().map_or(&[], |shape| &shape.times)
+    }
+
+    /// The name that `expr` has here, if it is a column that may be one of these.
+    pub(super) fn name_in<'e>(&self, expr: &'e Expr) -> Option<&'e str> {
+        match expr {
+            Expr::Identifier(name) => Some(&name.value),
+            Expr::CompoundIdentifier(parts) => match parts.as_slice() {
+                [source, name] if self.qualifier.as_ref() == Some(source) => Some(&name.value),
+                _ => None,
+            },
+            _ => None,
+        }
     }
 
     /// The column with the row's time; none for a table.

@@ -5,6 +5,7 @@
 //! for word so that the planner knows it for what it is.
 
 use std::cmp::Ordering;
+use std::rc::Rc;
 
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, DateTimeField, Expr, GroupByExpr, Ident, SelectItem, Spanned, Value,
@@ -15,7 +16,7 @@ use super::expressions::{in_input, reading, unwrapped};
 use super::from::Source;
 use super::monotonic::{Direction, direction, sign};
 use super::time_of;
-use crate::functions::{CEIL_TO, DIFFERENCE};
+use crate::functions::{CEIL_TO, CLOCK, DIFFERENCE};
 use crate::rewrite::window_table::{WINDOW_END, WINDOW_START, WINDOW_TIME};
 use crate::statement::clauses::{ENDS_AT, STAGGER};
 use crate::syntax::{self, arguments_of, binary, call};
@@ -116,28 +117,28 @@ pub(super) struct WindowEnd {
 }
 
 /// The end of the window that a row was grouped into: from the expression over `ROWTIME` among `keys`;
-/// without one, from a column of a window table function; without that, from the only one that rounds a
-/// time, which may be the column with the watermark. Else why there is none.
+/// without one, from a column of a window table function; without that, from an expression over a column
+/// with a watermark of its own or over the clock; and without any, from the only one that rounds a time.
+/// Else why there is none.
 pub(super) fn window_end(keys: &[Expr], sources: &[Source]) -> Result<WindowEnd, String> {
     let found = |end: Expr| Ok(WindowEnd { end, is_key: false });
     let is_stagger = |key: &&Expr| arguments_of(key, STAGGER).is_some();
     if let Some(end) = keys.iter().find(is_stagger) {
         return found(end.clone());
     }
-    let time = time_of(sources).ok_or("the rows of a table have no time")?;
-    let rowtimes = sources.iter().filter_map(Source::rowtime);
-    let times: Vec<Expr> = std::iter::once(time).chain(rowtimes).collect();
-    let readings: Vec<String> = times.iter().map(reading).collect();
-    let is_time = |expr: &Expr| readings.contains(&reading(expr));
-    if let Some(end) = keys.iter().find_map(|key| end_of(key, &is_time)) {
-        return found(end);
-    }
-    if let Some(end) = end_column(keys, sources) {
-        return found(end);
-    }
-    let (end, reasons) = run_end(keys, &times, &readings);
-    if let Some(end) = end {
-        return Ok(WindowEnd { end, is_key: true });
+    let rowtimes = rowtimes(sources).ok_or("the rows of a table have no time")?;
+    let others = other_times(sources);
+    for times in [&rowtimes, &others] {
+        let is_time = |expr: &Expr| times.iter().any(|time| (time.is)(expr));
+        if let Some(end) = keys.iter().find_map(|key| end_of(key, &is_time)) {
+            return found(end);
+        }
+        if let Some(end) = end_column(keys, sources) {
+            return found(end);
+        }
+        if let Some(end) = run_end(keys, times) {
+            return Ok(WindowEnd { end, is_key: true });
+        }
     }
     let is_column = |expr: &Expr| matches!(expr, Expr::Identifier(_) | Expr::CompoundIdentifier(_));
     let mut rounded = keys.iter().filter(|key| rounds(key));
@@ -145,30 +146,67 @@ pub(super) fn window_end(keys: &[Expr], sources: &[Source]) -> Result<WindowEnd,
     match (ends.next(), ends.next()) {
         (Some(only), None) => found(only),
         _ if keys.is_empty() => Err("it is not grouped by a time".to_owned()),
-        _ => Err(reasons.join("; ")),
+        _ => Err(no_end(keys, &[rowtimes, others].concat())),
     }
 }
 
+/// A time that windows may be over.
+#[derive(Clone)]
+struct Time<'a> {
+    expr: Expr,
+    /// Whether an expression is this time.
+    is: Rc<dyn Fn(&Expr) -> bool + 'a>,
+}
+
+/// The row's time, and the `ROWTIME` of each source; none if the rows have no time.
+fn rowtimes(sources: &[Source]) -> Option<Vec<Time<'static>>> {
+    let times =
+        std::iter::once(time_of(sources)?).chain(sources.iter().filter_map(Source::rowtime));
+    let time = |expr: Expr| {
+        let read = reading(&expr);
+        Time { expr, is: Rc::new(move |expr: &Expr| reading(expr) == read) }
+    };
+    Some(times.map(time).collect())
+}
+
+/// The columns with a watermark of their own, and the clock.
+fn other_times(sources: &[Source]) -> Vec<Time<'_>> {
+    let column = |source, name| {
+        let is = move |expr: &Expr| Source::name_in(source, unwrapped(expr)) == Some(name);
+        Time { expr: source.column(name), is: Rc::new(is) }
+    };
+    let columns = sources
+        .iter()
+        .flat_map(|source| source.times().iter().map(move |name| column(source, name.as_str())));
+    let is_clock = |expr: &Expr| arguments_of(unwrapped(expr), CLOCK).is_some();
+    let clock = time_of(sources)
+        .map(|time| Time { expr: call(CLOCK, Span::empty(), vec![time]), is: Rc::new(is_clock) });
+    columns.chain(clock).collect()
+}
+
 /// The end of the time for which the first of `keys` that grows or falls with one of `times` stays what
-/// it is; and why the others do neither.
-fn run_end(keys: &[Expr], times: &[Expr], readings: &[String]) -> (Option<Expr>, Vec<String>) {
-    let mut reasons = Vec::new();
-    for (time, wanted) in times.iter().zip(readings) {
-        let is_time = |expr: &Expr| reading(expr) == *wanted;
-        for key in keys {
-            match direction(key, &is_time) {
-                Ok(Direction::Constant) => reasons.push(format!("{key} never changes")),
-                Err(reason) => reasons.push(reason),
-                Ok(Direction::Rising | Direction::Falling) => {
-                    let args = vec![key.clone(), time.clone()];
-                    return (Some(call(ENDS_AT, key.span(), args)), reasons);
-                }
-            }
-        }
-    }
+/// it is.
+fn run_end(keys: &[Expr], times: &[Time<'_>]) -> Option<Expr> {
+    times.iter().find_map(|time| {
+        let key = keys.iter().find(|key| {
+            matches!(direction(key, time.is.as_ref()), Ok(Direction::Rising | Direction::Falling))
+        })?;
+        Some(call(ENDS_AT, key.span(), vec![key.clone(), time.expr.clone()]))
+    })
+}
+
+/// Why none of `keys` ends.
+fn no_end(keys: &[Expr], times: &[Time<'_>]) -> String {
+    let is_time = |expr: &Expr| times.iter().any(|time| (time.is)(expr));
+    let reason = |key: &Expr| match direction(key, &is_time) {
+        Ok(Direction::Constant) => format!("{key} never changes"),
+        Ok(_) => format!("{key} is made of several times"),
+        Err(reason) => reason,
+    };
+    let mut reasons: Vec<String> = keys.iter().map(reason).collect();
     reasons.sort();
     reasons.dedup();
-    (None, reasons)
+    reasons.join("; ")
 }
 
 /// When the window of the grouping expression `key` ends, if it is one over a time.

@@ -31,7 +31,6 @@ use crate::syntax::{self, call};
 #[cfg(test)]
 pub(crate) use self::expressions::AGGREGATES;
 use self::from::Source;
-pub(crate) use self::select::is_grouped;
 
 /// The name of the function that `FOR SYSTEM_TIME AS OF` becomes in the condition of its join: of the
 /// time of the row, and the time of the version.
@@ -62,6 +61,8 @@ pub struct RelationShape {
     pub system_columns: Vec<String>,
     /// Its columns that say when the window of a row ends, and how many milliseconds before.
     pub window_ends: WindowEnds,
+    /// Its columns with a watermark of their own: a time that the stream declares, passed on.
+    pub times: Vec<String>,
 }
 
 impl RelationShape {
@@ -91,6 +92,8 @@ pub struct ResolvedQuery {
     pub has_rowtime: bool,
     /// Its columns that say when the window of a row ends.
     pub window_ends: WindowEnds,
+    /// Its columns with a watermark of their own.
+    pub times: Vec<String>,
     /// Why the rows of a grouping have no time.
     pub untimed: Option<String>,
 }
@@ -111,8 +114,8 @@ pub fn resolve(
         let mut ast = query.clone();
         let mut names = Names { scope, ctes: Vec::new() };
         let output = self::query(&mut ast, &mut names, want_rowtime)?;
-        let Output { rowtime, window_ends, untimed, .. } = output;
-        Ok(ResolvedQuery { ast, has_rowtime: rowtime.is_some(), window_ends, untimed })
+        let Output { rowtime, window_ends, times, untimed, .. } = output;
+        Ok(ResolvedQuery { ast, has_rowtime: rowtime.is_some(), window_ends, times, untimed })
     })
 }
 
@@ -146,6 +149,8 @@ struct Output {
     rowtime: Option<String>,
     /// The columns that say when the window of a row ends.
     window_ends: WindowEnds,
+    /// The columns with a watermark of their own.
+    times: Vec<String>,
     /// Why the rows of a grouping have no time.
     untimed: Option<String>,
 }
@@ -154,8 +159,8 @@ impl Output {
     /// The query as a relation; none if its columns are not known.
     fn shape(self) -> Option<RelationShape> {
         let system_columns = self.rowtime.into_iter().collect();
-        let window_ends = self.window_ends;
-        self.columns.map(|columns| RelationShape { columns, system_columns, window_ends })
+        let Self { columns, window_ends, times, .. } = self;
+        columns.map(|columns| RelationShape { columns, system_columns, window_ends, times })
     }
 }
 
@@ -242,14 +247,16 @@ impl Renamed {
             .zip(&names)
             .map(|(old, new)| SelectItem::ExprWithAlias { expr: column(old), alias: new.clone() });
         let system = shape.system_columns.iter().map(|name| SelectItem::UnnamedExpr(column(name)));
-        let called = |(old, before): &(String, i64)| {
+        let called = |old: &String| {
             let at = shape.columns.iter().position(|column| column == old)?;
-            Some((names.get(at)?.value.clone(), *before))
+            Some(names.get(at)?.value.clone())
         };
+        let ends = shape.window_ends.iter();
         let shape_renamed = RelationShape {
             columns: names.iter().map(|name| name.value.clone()).collect(),
             system_columns: shape.system_columns.clone(),
-            window_ends: shape.window_ends.iter().filter_map(called).collect(),
+            window_ends: ends.filter_map(|(old, before)| Some((called(old)?, *before))).collect(),
+            times: shape.times.iter().filter_map(called).collect(),
         };
         let projection = renamed.chain(system).collect();
         Ok(Some(Self { shape: shape_renamed, projection }))
@@ -287,6 +294,7 @@ fn set(body: &mut SetExpr, names: &mut Names<'_>, want_rowtime: bool) -> Result<
                 _ => {}
             }
             first.window_ends.retain(|end| second.window_ends.contains(end));
+            first.times.retain(|time| second.times.contains(time));
             Ok(first)
         }
         _ => Ok(Output::default()),

@@ -13,7 +13,7 @@ use datafusion::sql::sqlparser::ast::{
 use super::expressions::unwrapped;
 use crate::functions::{CAST, CEIL_TO, DIFFERENCE, GIVEN, STEP, SUBSTR, SUBSTRING};
 use crate::interval::Amount;
-use crate::syntax::arguments_of;
+use crate::syntax::{arguments_of, is_named};
 
 /// What an expression does as time goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,6 +45,10 @@ impl Direction {
     }
 }
 
+/// The functions that are the time of planning.
+const NOW: [&str; 6] =
+    ["CURRENT_DATE", "CURRENT_TIME", "CURRENT_TIMESTAMP", "LOCALTIME", "LOCALTIMESTAMP", "NOW"];
+
 /// The direction of `expr`, or why it has none; `is_time` says what the row's time is.
 pub(crate) fn direction(expr: &Expr, is_time: &dyn Fn(&Expr) -> bool) -> Result<Direction, String> {
     let expr = unwrapped(expr);
@@ -62,6 +66,10 @@ pub(crate) fn direction(expr: &Expr, is_time: &dyn Fn(&Expr) -> bool) -> Result<
             direction(expr, is_time)
         }
         Expr::BinaryOp { left, op, right } => of_operator(left, op, right, is_time),
+        // When the query was planned, for as long as it runs.
+        Expr::Function(function) if NOW.iter().any(|name| is_named(&function.name, name)) => {
+            Ok(Direction::Constant)
+        }
         Expr::Function(function) => of_call(expr, is_time).unwrap_or_else(|| {
             let name = function.name.to_string().to_uppercase();
             Err(format!("{} is not known to keep an order", name.trim_start_matches('_')))

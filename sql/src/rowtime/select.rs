@@ -61,7 +61,8 @@ pub(super) fn select(
         columns.pop();
     }
     let window_ends = window_ends(&select.projection, &sources);
-    Ok(Output { columns, rowtime, window_ends, untimed })
+    let times = times(&select.projection, &sources);
+    Ok(Output { columns, rowtime, window_ends, times, untimed })
 }
 
 /// Resolves what stands under a `GROUP BY` or an aggregate, and returns the time of a group, or why it has
@@ -172,7 +173,7 @@ fn resolve_subqueries(
 }
 
 /// Whether the rows of a `SELECT` are groups.
-pub(crate) fn is_grouped(select: &Select) -> bool {
+fn is_grouped(select: &Select) -> bool {
     let has_keys = match &select.group_by {
         GroupByExpr::All(_) => true,
         GroupByExpr::Expressions(keys, _) => !keys.is_empty(),
@@ -366,17 +367,30 @@ fn columns(projection: &[SelectItem]) -> Option<Vec<String>> {
 /// The selected columns that say when the window of a row ends: those that a window table function
 /// makes, and those that are passed on.
 fn window_ends(projection: &[SelectItem], sources: &[Source]) -> WindowEnds {
-    let end = |item: &SelectItem| {
-        let (expr, name) = match item {
-            SelectItem::UnnamedExpr(expr) => (expr, name_of(expr)?),
-            SelectItem::ExprWithAlias { expr, alias } => (expr, alias.value.clone()),
-            _ => return None,
-        };
-        let expr = unwrapped(expr);
+    let end = |(expr, name): (&Expr, String)| {
         let passed = || sources.iter().find_map(|source| source.window_end(expr));
         Some((name, group::marked_end(expr).or_else(passed)?))
     };
-    projection.iter().filter_map(end).collect()
+    projection.iter().filter_map(named).filter_map(end).collect()
+}
+
+/// The selected columns with a watermark of their own, which are passed on.
+fn times(projection: &[SelectItem], sources: &[Source]) -> Vec<String> {
+    let is_time = |source: &Source, expr: &Expr| {
+        source.name_in(expr).is_some_and(|name| source.times().iter().any(|time| time == name))
+    };
+    let passed = projection.iter().filter_map(named);
+    let passed = passed.filter(|(expr, _)| sources.iter().any(|source| is_time(source, expr)));
+    passed.map(|(_, name)| name).collect()
+}
+
+/// A selected expression and its name.
+fn named(item: &SelectItem) -> Option<(&Expr, String)> {
+    match item {
+        SelectItem::UnnamedExpr(expr) => Some((unwrapped(expr), name_of(expr)?)),
+        SelectItem::ExprWithAlias { expr, alias } => Some((unwrapped(expr), alias.value.clone())),
+        _ => None,
+    }
 }
 
 /// Where `expr AS ROWTIME` is selected, which makes `expr` the row's time.

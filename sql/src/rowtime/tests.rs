@@ -16,7 +16,7 @@ impl Relations for Fixture {
             "D" => (strings(&["A", "NAME"]), Vec::new()),
             _ => return None,
         };
-        Some(RelationShape { columns, system_columns, window_ends: Vec::new() })
+        Some(RelationShape { columns, system_columns, window_ends: Vec::new(), times: Vec::new() })
     }
 }
 

@@ -37,6 +37,8 @@ scripts! {
     kda_items: "kda/items.slt",
     kda_models: "kda/models.slt",
     kda_monotonic: "kda/monotonic.slt",
+    kda_monotonic_clock: "kda/monotonic_clock.slt",
+    kda_monotonic_event_time: "kda/monotonic_event_time.slt",
     kda_order: "kda/order.slt",
     kda_order_of_a_union: "kda/order_union.slt",
     kda_queries: "kda/queries.slt",
