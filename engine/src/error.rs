@@ -132,7 +132,8 @@ impl From<arrow::error::ArrowError> for Error {
 }
 
 /// What the libraries below put before their messages: the kinds of errors they have.
-const KINDS: [&str; 5] = [
+const KINDS: [&str; 6] = [
+    "External error: ",
     "Execution error: ",
     "Arrow error: ",
     "Cast error: ",

@@ -3,6 +3,7 @@
 //! Nothing is dropped in silence: a bad or late row leaves the dataflow as a [`BadRow`], is counted,
 //! and can be read from `error_stream`.
 
+use std::fmt;
 use std::sync::Arc;
 
 use arrow::array::{
@@ -71,6 +72,21 @@ impl Reason {
     }
 }
 
+/// What an expression fails with on a NULL where a column takes none.
+#[derive(Debug)]
+pub struct NullInNotNull {
+    /// The column.
+    pub column: String,
+}
+
+impl fmt::Display for NullInNotNull {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "NULL in the NOT NULL column {}", self.column)
+    }
+}
+
+impl std::error::Error for NullInNotNull {}
+
 /// A row set aside, with its address and what is left of it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct BadRow {
@@ -138,10 +154,10 @@ pub fn error_stream_batch(rows: &[BadRow], now_ms: i64) -> Result<RecordBatch> {
     };
     let time: ArrayRef = Arc::new(TimestampMillisecondArray::from(vec![now_ms; rows.len()]));
     let level = |r: &BadRow| Some(if r.reason == Reason::Late { "WARN" } else { "ERROR" }.into());
-    // A row that is late in a pump has come through a source, which is no longer known.
+    // A row that a pump set aside has come through a source, which is no longer known.
     let from_pump = |r: &BadRow| {
         matches!(r.reason, Reason::Expression | Reason::Unwritable)
-            || (r.reason == Reason::Late && r.partition.is_empty())
+            || (matches!(r.reason, Reason::Late | Reason::NotNull) && r.partition.is_empty())
     };
     let columns: Vec<ArrayRef> = vec![
         Arc::clone(&time),

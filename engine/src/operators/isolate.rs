@@ -11,7 +11,7 @@ use datafusion::error::DataFusionError;
 use super::EpochContext;
 use crate::delta::Delta;
 use crate::error::{Result, words_of};
-use crate::fault::{BadRow, Reason, rowtime_of};
+use crate::fault::{BadRow, NullInNotNull, Reason, rowtime_of};
 
 /// A part of a delta together with what an expression made of it.
 pub(super) type Evaluated<T> = (Delta, T);
@@ -53,12 +53,21 @@ fn slice(delta: &Delta, offset: usize, length: usize) -> Delta {
 }
 
 fn is_about_data(error: &DataFusionError) -> bool {
-    matches!(error.find_root(), DataFusionError::ArrowError(..) | DataFusionError::Execution(_))
+    is_of_null(error)
+        || matches!(
+            error.find_root(),
+            DataFusionError::ArrowError(..) | DataFusionError::Execution(_)
+        )
+}
+
+/// Whether it is a NULL that a column does not take.
+fn is_of_null(error: &DataFusionError) -> bool {
+    matches!(error.find_root(), DataFusionError::External(error) if error.is::<NullInNotNull>())
 }
 
 fn bad_row(cx: &EpochContext, row: &RecordBatch, error: &DataFusionError) -> BadRow {
     BadRow {
-        reason: Reason::Expression,
+        reason: if is_of_null(error) { Reason::NotNull } else { Reason::Expression },
         message: words_of(error),
         stream: std::sync::Arc::clone(&cx.owner),
         partition: "".into(),

@@ -14,6 +14,7 @@ use datafusion::logical_expr::{
     AggregateUDF, ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
     Volatility, WindowUDF,
 };
+use millstream_engine::fault::NullInNotNull;
 
 use super::arrival;
 use super::markers::markers;
@@ -195,7 +196,8 @@ impl ScalarUDFImpl for NotNull {
                 ColumnarValue::Scalar(name) => name.to_string(),
                 ColumnarValue::Array(_) => String::new(),
             });
-            return exec_err!("NULL in the NOT NULL column {}", name.unwrap_or_default());
+            let column = name.unwrap_or_default();
+            return Err(DataFusionError::External(Box::new(NullInNotNull { column })));
         }
         Ok(ColumnarValue::Array(values))
     }

@@ -7,9 +7,10 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, StringArray, StringBuilder, StructArray};
 use arrow::datatypes::{DataType, Field, Fields};
-use datafusion::common::{Result, ScalarValue, exec_err};
+use datafusion::common::{DataFusionError, Result, ScalarValue, exec_err};
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer, Word};
+use millstream_engine::fault::NullInNotNull;
 
 use super::super::call::Call;
 use super::super::cast;
@@ -106,7 +107,8 @@ impl Columns {
                 let part = parts.get(at).map(String::as_str);
                 let part = part.filter(|part| column.is_text() || !part.trim().is_empty());
                 if part.is_none() && !column.is_nullable && lines.get(row).is_some() {
-                    return exec_err!("NULL in the NOT NULL column {}", column.name);
+                    let column = column.name.clone();
+                    return Err(DataFusionError::External(Box::new(NullInNotNull { column })));
                 }
                 built.append_option(part);
             }
@@ -161,7 +163,7 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    fn wrong(&self, reason: &str) -> datafusion::common::DataFusionError {
+    fn wrong(&self, reason: &str) -> DataFusionError {
         wrong(self.described, reason)
     }
 

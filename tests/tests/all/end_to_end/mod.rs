@@ -7,6 +7,7 @@ mod crash;
 mod crash_kinesis;
 mod crash_steps;
 mod demo;
+mod error_rows;
 mod faults;
 mod files;
 mod imported;
