@@ -1,8 +1,9 @@
-"""A proxy that loses things: latency, connections reset before and after the server has acted, silence.
+"""A proxy that loses things: latency, connections reset before and after the server has acted, requests
+cut off in the middle, silence.
 
-usage: fault_proxy.py PORT UPSTREAM_PORT PERCENT SEED LOG
+usage: fault_proxy.py PORT UPSTREAM_PORT PERCENT SEED LOG [FAULT]
 
-A PERCENT of the pieces that clients send meet a fault. Each becomes a line of the file LOG.
+A PERCENT of the pieces that clients send meet a fault, or this FAULT. Each becomes a line of the file LOG.
 """
 
 import asyncio
@@ -12,7 +13,7 @@ import sys
 port, upstream, percent, seed = map(int, sys.argv[1:5])
 log = open(sys.argv[5], "a", buffering=1)
 dice = random.Random(seed)
-FAULTS = ["late", "late", "refused", "lost", "silent"]
+FAULTS = sys.argv[6:] or ["late", "late", "refused", "lost", "silent", "torn"]
 
 
 async def replies(reader, writer, swallow):
@@ -40,6 +41,10 @@ async def handle(reader, writer):
                 break
             elif fault == "silent":
                 await asyncio.sleep(2)
+                break
+            elif fault == "torn":
+                forth.write(data[: len(data) // 2])
+                await forth.drain()
                 break
             elif fault == "lost":
                 swallow.set()

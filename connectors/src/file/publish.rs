@@ -10,11 +10,12 @@
 use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ::parquet::file::reader::{FileReader, SerializedFileReader};
 use bytes::Bytes;
 use futures::StreamExt;
-use millstream_engine::{Error, Result};
+use millstream_engine::{Clock, Error, ErrorKind, Result};
 use object_store::path::{Path, PathPart};
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
 
@@ -35,7 +36,16 @@ pub(super) struct Complete {
 #[derive(Debug, Clone)]
 pub(super) enum Place {
     Folder(Folder),
-    Store { store: Arc<dyn ObjectStore>, prefix: Path, shown: String },
+    Store(Store),
+}
+
+/// A prefix of a bucket.
+#[derive(Debug, Clone)]
+pub(super) struct Store {
+    store: Arc<dyn ObjectStore>,
+    prefix: Path,
+    shown: String,
+    clock: Arc<dyn Clock>,
 }
 
 /// A local folder.
@@ -45,6 +55,15 @@ pub(super) struct Folder {
     /// What tells this process's hidden files from another's.
     writer: u64,
 }
+
+/// The first wait before a store is asked again; doubled up to [`RETRY_PAUSE_MAX`].
+const RETRY_PAUSE: Duration = Duration::from_millis(100);
+
+/// The longest wait before a store is asked again.
+const RETRY_PAUSE_MAX: Duration = Duration::from_secs(10);
+
+/// How long a store is asked to take a file: longer than its usual trouble.
+const RETRY_MAX: Duration = Duration::from_secs(600);
 
 /// How a hidden file ends.
 const HIDDEN_ENDING: &str = ".writing";
@@ -69,7 +88,8 @@ impl Place {
                     None | Some(Ok(_) | Err(object_store::Error::PermissionDenied { .. })) => {}
                     Some(Err(error)) => return Err(store_error(&shown, error)),
                 }
-                return Ok(Self::Store { store, prefix: prefix.clone(), shown });
+                let (prefix, clock) = (prefix.clone(), Arc::clone(&context.clock));
+                return Ok(Self::Store(Store { store, prefix, shown, clock }));
             }
         };
         std::fs::create_dir_all(folder).map_err(|error| {
@@ -95,9 +115,7 @@ impl Place {
                     .await
                     .map_err(|error| Error::bug(format!("writing ended early: {error}")))?
             }
-            Self::Store { store, prefix, shown } => {
-                publish_object(store, prefix, shown, file).await
-            }
+            Self::Store(store) => store.publish(file).await,
         }
     }
 }
@@ -116,48 +134,80 @@ impl Place {
                     .await
                     .map_err(|error| Error::bug(format!("writing ended early: {error}")))?
             }
-            Self::Store { store, prefix, shown } => {
-                let part = PathPart::parse(&name);
-                let part =
-                    part.map_err(|error| Error::bug(format!("a file name is no name: {error}")))?;
-                let path: Path = prefix.parts().chain([part]).collect();
-                let done = store.put(&path, PutPayload::from(bytes)).await;
-                done.map(drop).map_err(|error| store_error(shown, error))
-            }
+            Self::Store(store) => store.replace(&name, bytes).await,
         }
     }
 }
 
-async fn publish_object(
-    store: &Arc<dyn ObjectStore>,
-    prefix: &Path,
-    shown: &str,
-    mut file: Complete,
-) -> Result<()> {
-    // Part by part, as they are: the path's own encoding would escape Hive's escapes again.
-    let mut parts: Vec<PathPart<'_>> = prefix.parts().collect();
-    for part in file.folders.iter().chain([&file.name]) {
-        let part = PathPart::parse(part);
-        parts.push(part.map_err(|error| Error::bug(format!("a folder name is no name: {error}")))?);
+impl Store {
+    /// As [`Place::publish`].
+    async fn publish(&self, file: Complete) -> Result<()> {
+        let path = self.path(file.folders.iter().chain([&file.name]))?;
+        let bytes = Bytes::from(file.bytes);
+        self.persistently(|| self.create(&path, &bytes, &file.name)).await
     }
-    let path: Path = parts.into_iter().collect();
-    let bytes = Bytes::from(std::mem::take(&mut file.bytes));
-    let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
-    match store.put_opts(&path, PutPayload::from_bytes(bytes.clone()), options).await {
-        Ok(_) => Ok(()),
-        // A PUT whose answer was lost and that was repeated meets itself.
-        Err(
-            object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. },
-        ) => {
-            let found = store.get(&path).await.map_err(|error| store_error(shown, error))?;
-            let found = found.bytes().await.map_err(|error| store_error(shown, error))?;
-            if is_same(&found, &bytes, &file.name) {
-                Ok(())
-            } else {
-                Err(taken(&format!("{shown} ({path})")))
-            }
+
+    /// As [`Place::replace`].
+    async fn replace(&self, name: &String, bytes: Vec<u8>) -> Result<()> {
+        let (path, bytes) = (self.path([name])?, Bytes::from(bytes));
+        let put = || async {
+            let done = self.store.put(&path, PutPayload::from_bytes(bytes.clone())).await;
+            done.map(drop).map_err(|error| store_error(&self.shown, error))
+        };
+        self.persistently(put).await
+    }
+
+    /// Part by part, as they are: the path's own encoding would escape Hive's escapes again.
+    fn path<'a>(&'a self, parts: impl IntoIterator<Item = &'a String>) -> Result<Path> {
+        let mut all: Vec<PathPart<'_>> = self.prefix.parts().collect();
+        for part in parts {
+            let part = PathPart::parse(part);
+            let wrong =
+                |error| Error::bug(format!("the name of a folder or file is none: {error}"));
+            all.push(part.map_err(wrong)?);
         }
-        Err(error) => Err(store_error(shown, error)),
+        Ok(all.into_iter().collect())
+    }
+
+    async fn create(&self, path: &Path, bytes: &Bytes, name: &str) -> Result<()> {
+        let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
+        let failed = |error| store_error(&self.shown, error);
+        match self.store.put_opts(path, PutPayload::from_bytes(bytes.clone()), options).await {
+            Ok(_) => Ok(()),
+            // A PUT whose answer was lost and that was repeated meets itself.
+            Err(
+                object_store::Error::AlreadyExists { .. }
+                | object_store::Error::Precondition { .. },
+            ) => {
+                let found = self.store.get(path).await.map_err(failed)?;
+                let found = found.bytes().await.map_err(failed)?;
+                if is_same(&found, bytes, name) {
+                    Ok(())
+                } else {
+                    Err(taken(&format!("{} ({path})", self.shown)))
+                }
+            }
+            Err(error) => Err(failed(error)),
+        }
+    }
+
+    /// Makes `call` again while it fails with what may pass. Nothing is lost meanwhile: the rows are in
+    /// the checkpoints, and whoever makes more of them waits.
+    async fn persistently<F>(&self, call: impl Fn() -> F + Send) -> Result<()>
+    where
+        F: Future<Output = Result<()>> + Send,
+    {
+        let began = self.clock.monotonic();
+        let mut pause = RETRY_PAUSE;
+        loop {
+            let Err(error) = call().await else { return Ok(()) };
+            let waited = self.clock.monotonic().saturating_sub(began);
+            if error.kind() != ErrorKind::Retry || waited > RETRY_MAX {
+                return Err(error);
+            }
+            self.clock.sleep(pause).await;
+            pause = (pause * 2).min(RETRY_PAUSE_MAX);
+        }
     }
 }
 

@@ -47,14 +47,18 @@ SET unbounded_state = 'allow';
 ";
 
 /// A script that goes on beside the test.
-struct Beside {
+pub(super) struct Beside {
     child: Child,
     stdin: Option<ChildStdin>,
     stdout: BufReader<ChildStdout>,
 }
 
 impl Beside {
-    fn start(script: &str, arguments: &[&str], environment: &[(String, String)]) -> Self {
+    pub(super) fn start(
+        script: &str,
+        arguments: &[&str],
+        environment: &[(String, String)],
+    ) -> Self {
         let mut command = python::command(script, arguments);
         command.envs(environment.iter().map(|(key, value)| (key, value)));
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
@@ -74,7 +78,7 @@ impl Beside {
     }
 
     /// Waits for its end, which closing its input may bring about, and returns its next line.
-    fn finish(mut self) -> String {
+    pub(super) fn finish(mut self) -> String {
         drop(self.stdin.take());
         let line = self.line();
         assert!(self.child.wait().unwrap().success(), "it says above what is wrong");
@@ -89,18 +93,28 @@ struct World {
     proxies: [Server; 2],
 }
 
+/// A proxy in front of `upstream` that loses things, or only does `fault`; what it did is in `log`.
+pub(super) fn fault_proxy(
+    upstream: &Server,
+    percent: u32,
+    seed: u32,
+    log: &Path,
+    fault: &[&str],
+) -> Server {
+    let [upstream, percent, seed] =
+        [u32::from(upstream.port()), percent, seed].map(|number| number.to_string());
+    let log = log.to_str().unwrap();
+    Server::start("the fault proxy", |port| {
+        let port = port.to_string();
+        let arguments = [&[port.as_str(), &upstream, &percent, &seed, log][..], fault].concat();
+        python::command("fault_proxy.py", &arguments)
+    })
+}
+
 impl World {
     fn start(server: KinesisServer, faults: &Path) -> Self {
         let (kinesis, s3) = (server.start(), s3::start());
-        let faults = faults.to_str().unwrap();
-        let proxy = |upstream: &Server, seed: u32| {
-            let upstream = upstream.port().to_string();
-            Server::start("the fault proxy", |port| {
-                let (port, seed) = (port.to_string(), seed.to_string());
-                let percent = FAULTS_PERCENT.to_string();
-                python::command("fault_proxy.py", &[&port, &upstream, &percent, &seed, faults])
-            })
-        };
+        let proxy = |upstream, seed| fault_proxy(upstream, FAULTS_PERCENT, seed, faults, &[]);
         let proxies = [proxy(&kinesis, 1), proxy(&s3, 2)];
         Self { kinesis, s3, proxies }
     }

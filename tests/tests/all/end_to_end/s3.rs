@@ -2,10 +2,17 @@
 
 use std::fs;
 
-use millstream_tests::peers::{python, s3};
+use millstream_tests::peers::{aws_environment, python, s3};
 use millstream_tests::program::Program;
 
 use super::company_jobs::{COLUMNS, Sample, application};
+use super::crash_kinesis::{Beside, fault_proxy};
+
+/// Rows that make several files of a megabyte.
+const ROWS: usize = 40_000;
+
+/// Lives in which all of them must be there: what fails goes on.
+const LIVES_MAX: usize = 20;
 
 #[test]
 fn files_to_s3_and_back() {
@@ -63,4 +70,50 @@ fn a_missing_bucket_is_one_clear_message() {
 
     assert_eq!(finished.status, Some(1));
     assert!(finished.stderr.contains("nowhere-at-all"), "{}", finished.stderr);
+}
+
+/// Each file goes up in one request: cut off in the middle it leaves neither a part of a file nor an
+/// upload that nobody ends.
+#[test]
+fn uploads_torn_in_the_middle_leave_nothing() {
+    let server = s3::start();
+    let environment = server.environment();
+    let s3 = |arguments: &[&str]| python::run("s3.py", arguments, "", &environment);
+    ["out", "state"].map(|bucket| s3(&["create", bucket]));
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("faults");
+    let proxy = fault_proxy(&server, 4, 5, &log, &["torn"]);
+    let lines: String = (0..ROWS).map(|n| format!("{n},{n:0150}\n")).collect();
+    fs::write(folder.path().join("in.csv"), format!("n,text\n{lines}")).unwrap();
+    let text = "
+        CREATE STREAM s (n INTEGER, text VARCHAR(200)) WITH (connector = 'file', path = 'in.csv');
+        CREATE SINK o FROM s
+          WITH (connector = 'file', path = 's3://out/rows', format = 'csv', file_size = '1MB');";
+    fs::write(folder.path().join("app.sql"), text).unwrap();
+    let watcher = Beside::start("s3_watch.py", &["out", ""], &environment);
+    let program = Program::in_folder(folder.path()).with(&aws_environment(&proxy.url()));
+    let run = ["run", "app.sql", "--state", "s3://state/app", "--checkpoint-interval", "200ms"];
+    let mut lives = 0;
+    loop {
+        let life = program.run(&run);
+        lives += 1;
+        if life.status == Some(0) {
+            break;
+        }
+        assert!(lives < LIVES_MAX, "it does not come to its end: {}", life.stderr);
+    }
+    let files: usize = watcher.finish().parse().unwrap();
+    let rows =
+        python::rows("read_files.py", &["duckdb", "csv", "s3://out/rows", "n"], &environment);
+    let mut expected: Vec<String> = (0..ROWS).map(|n| n.to_string()).collect();
+    expected.sort();
+    assert_eq!(rows, expected);
+    for bucket in ["out", "state"] {
+        assert_eq!(s3(&["uploads", bucket]), "", "unfinished uploads in {bucket}");
+    }
+    let torn = fs::read_to_string(&log).unwrap().lines().count();
+    assert!(torn > 0 && files > 3, "{torn} requests torn, {files} files");
+    println!(
+        "evidence P6 torn uploads: {torn} requests cut off, {files} files, 0 not whole, 0 uploads left"
+    );
 }
