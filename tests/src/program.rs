@@ -125,6 +125,11 @@ impl Program {
 }
 
 impl Running {
+    /// Its number.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Reads lines of its standard output until one contains `text`; returns that line.
     ///
     /// # Panics

@@ -15,6 +15,8 @@
 //! - **Only the highest number counts.** A process that slept while others went on, and removed old
 //!   commits, can create a number that was there before. It finds out: after each creation, and before
 //!   anything is published, the owner looks whether there is a higher number.
+//! - **What was published stays published.** Commits that are older than the newest marker say that the
+//!   state was put back: going on from it would publish again what is there. A newcomer refuses.
 //! - **A newcomer fences** by creating the next number with a higher generation. The old owner's next
 //!   creation meets it and fails; what it published until then, the newcomer publishes again, which
 //!   changes nothing.
@@ -42,6 +44,9 @@ pub const BASES: &str = "bases";
 
 /// The folder of the markers that say what is published.
 pub const MARKERS: &str = "committed";
+
+/// How the name of a marker ends.
+const MARKER_ENDING: &str = ".json";
 
 /// The folder of the objects with which a store is tried.
 pub const PROBES: &str = "probes";
@@ -88,9 +93,10 @@ pub struct Owner {
 }
 
 impl Owner {
-    /// Takes an application over: `prepare` is given the newest commit, if there is one, and says what
-    /// the next one is. Number, generation and nonces are filled in. `prepare` may be called again, if
-    /// another process commits meanwhile.
+    /// Takes an application over: `prepare` is given the newest commit, if there is one, and the number
+    /// of the next one, and says what that is. The number does not follow if later ones are known to have
+    /// been there. Number, generation and nonces are filled in. `prepare` may be called again, if another
+    /// process commits meanwhile.
     ///
     /// # Errors
     ///
@@ -111,12 +117,15 @@ impl Owner {
             planted: None,
         };
         for _ in 0..CLAIMS_MAX {
+            // Before the commits: another process may go on, and says so after each of them.
+            let published = newest_published(&*owner.store).await?;
             let newest = newest(&*owner.store).await?;
             FailPoint::ClaimRead.reach();
             let before = newest.as_ref().map(|file| &file.manifest);
-            let number = before.map_or(1, |before| before.number + 1);
-            let mut next = prepare(before, number)?;
+            let last = before.map_or(0, |before| before.number).max(published);
+            let mut next = prepare(before, last + 1)?;
             owner.head = before.cloned().unwrap_or_default();
+            owner.head.number = last;
             owner.head.generation += 1;
             if next.instance.is_empty() {
                 next.instance = owner.nonce();
@@ -162,7 +171,7 @@ impl Owner {
         let mut next = Manifest {
             number: self.head.number + 1,
             generation: self.head.generation,
-            previous: (self.head.number > 0).then(|| self.head.nonce.clone()),
+            previous: Some(self.head.nonce.clone()).filter(|nonce| !nonce.is_empty()),
             written_ms: self.clock.now_ms(),
             writer: env!("CARGO_PKG_VERSION").to_owned(),
             nonce,
@@ -226,7 +235,7 @@ impl Owner {
             "watermark_ms": head.watermark_ms,
             "files": head.sinks,
         });
-        let name = format!("{MARKERS}/{:020}.json", head.number);
+        let name = format!("{MARKERS}/{:020}{MARKER_ENDING}", head.number);
         drop(self.store.create(&name, Bytes::from(marker.to_string())).await);
         FailPoint::Marked.reach();
     }
@@ -364,4 +373,13 @@ pub async fn newest(store: &dyn StateStore) -> Result<Option<StateFile>> {
 async fn newest_number(store: &dyn StateStore) -> Result<Option<u64>> {
     let listed = store.list(COMMITS).await?;
     Ok(listed.iter().filter_map(|stored| commit_number(&stored.name)).max())
+}
+
+/// The number of the newest commit whose output is known to be published; 0 if none is.
+async fn newest_published(store: &dyn StateStore) -> Result<u64> {
+    let number = |stored: &super::store::Stored| {
+        let name = stored.name.strip_prefix(MARKERS)?.strip_prefix('/')?;
+        name.strip_suffix(MARKER_ENDING)?.parse().ok()
+    };
+    Ok(store.list(MARKERS).await?.iter().filter_map(number).max().unwrap_or(0))
 }

@@ -48,7 +48,8 @@ impl Discard {
 ///
 /// # Errors
 ///
-/// When the application has changed such that state would be lost that was not named.
+/// When the application has changed such that state would be lost that was not named, or the state was
+/// put back to an earlier commit.
 pub fn take_over(
     before: Option<&Manifest>,
     number: u64,
@@ -61,6 +62,7 @@ pub fn take_over(
         takes_over: true,
         ..Manifest::default()
     };
+    check_put_back(before, number, discard)?;
     let Some(before) = before.filter(|_| !discard.all) else { return Ok(fresh(nodes)) };
     let places = same_nodes(&before.nodes, &nodes);
     let mut next = fresh(nodes);
@@ -85,6 +87,24 @@ pub fn take_over(
         watermark_ms: before.watermark_ms,
         ..next
     })
+}
+
+/// Refuses to go on from a commit that is older than what is published: it would come again.
+fn check_put_back(before: Option<&Manifest>, number: u64, discard: &Discard) -> Result<()> {
+    let last = before.map_or(0, |before| before.number);
+    if number == last + 1 || discard.all {
+        return Ok(());
+    }
+    let there =
+        if last == 0 { "has no commit".to_owned() } else { format!("ends with commit {last}") };
+    let published = number - 1;
+    Err(Error::settings(format!(
+        "the state {there}, but the output of commit {published} is published"
+    ))
+    .with_hint(
+        "going on from there would write rows twice: put the newer commits back, or begin anew \
+             with --fresh and another place for the output",
+    ))
 }
 
 /// Refuses to drop state, or to begin a query in the middle, unless that was asked for.
@@ -262,3 +282,6 @@ pub(crate) fn of_files(rows: &RecordBatch, files: &[OutputFile]) -> Result<Recor
         numbers.values().iter().map(|number| Some(known.contains(number))).collect();
     Ok(filter_record_batch(rows, &kept)?)
 }
+
+#[cfg(test)]
+mod tests;

@@ -31,16 +31,23 @@ CREATE SINK counted
 const RUN: [&str; 4] = ["run", "app.sql", "--checkpoint-interval", "100ms"];
 
 /// The application and its input: numbers, one a second of their own time, as long as one likes.
-struct Endless {
+pub(super) struct Endless {
     folder: tempfile::TempDir,
-    program: Program,
+    pub(super) program: Program,
     stop: Arc<AtomicBool>,
     appending: Option<std::thread::JoinHandle<usize>>,
     reader: Option<Reader>,
 }
 
 impl Endless {
+    /// With a reader that looks at the output all the time.
     fn start() -> Self {
+        let mut endless = Self::unwatched();
+        endless.reader = Some(Reader::start(endless.out()));
+        endless
+    }
+
+    pub(super) fn unwatched() -> Self {
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir_all(folder.path().join("in")).unwrap();
         fs::create_dir_all(folder.path().join("out")).unwrap();
@@ -50,34 +57,45 @@ impl Endless {
         let (stopped, file) = (Arc::clone(&stop), folder.path().join("in/1.csv"));
         fs::write(&file, "n,t\n").unwrap();
         let appending = std::thread::spawn(move || append(&file, &stopped));
-        let reader = Reader::start(folder.path().join("out"));
-        Self { folder, program, stop, appending: Some(appending), reader: Some(reader) }
+        Self { folder, program, stop, appending: Some(appending), reader: None }
     }
 
-    fn run(&self) -> Running {
+    pub(super) fn run(&self) -> Running {
         self.program.start(&RUN)
     }
 
-    /// The name of the newest commit; empty before the first.
-    fn commits(&self) -> String {
-        let folder = self.folder.path().join(".millstream/app/commits");
-        let names = fs::read_dir(folder).into_iter().flatten().flatten();
-        names.map(|file| file.file_name().to_string_lossy().into_owned()).max().unwrap_or_default()
+    /// A folder of the state.
+    pub(super) fn state(&self, folder: &str) -> PathBuf {
+        self.folder.path().join(".millstream/app").join(folder)
     }
 
-    fn out(&self) -> PathBuf {
+    /// The objects of a folder of the state, by name.
+    pub(super) fn objects(&self, folder: &str) -> Vec<String> {
+        let files = fs::read_dir(self.state(folder)).into_iter().flatten().flatten();
+        let names = files.map(|file| file.file_name().to_string_lossy().into_owned());
+        let mut names: Vec<String> = names.filter(|name| !name.contains('#')).collect();
+        names.sort();
+        names
+    }
+
+    /// The name of the newest commit; empty before the first.
+    pub(super) fn commits(&self) -> String {
+        self.objects("commits").pop().unwrap_or_default()
+    }
+
+    pub(super) fn out(&self) -> PathBuf {
         self.folder.path().join("out")
     }
 
     /// Ends the input; returns how many numbers there are.
-    fn end(&mut self) -> usize {
+    pub(super) fn end(&mut self) -> usize {
         self.stop.store(true, Ordering::Relaxed);
         self.appending.take().unwrap().join().unwrap()
     }
 
     /// Waits until `process` has written all `count` numbers, stops it and looks at what was written.
-    /// Returns how many files came.
-    fn finish(&mut self, mut process: Running, count: usize) -> usize {
+    /// Returns how many files came, as a reader saw it.
+    pub(super) fn finish(&mut self, mut process: Running, count: usize) -> usize {
         let lines =
             |file: PathBuf| fs::read_to_string(file).unwrap_or_default().lines().count() - 1;
         let passed = self.out().join("passed");
@@ -88,7 +106,7 @@ impl Endless {
         let ended = process.wait();
         assert_eq!(ended.status, Some(0), "{}", ended.stderr);
         self.check(count);
-        self.reader.take().unwrap().stop()
+        self.reader.take().map_or(0, Reader::stop)
     }
 
     fn check(&self, count: usize) {
@@ -115,8 +133,8 @@ fn append(file: &Path, stopped: &AtomicBool) -> usize {
     let mut file = fs::OpenOptions::new().append(true).open(file).unwrap();
     let mut n = 0;
     while !stopped.load(Ordering::Relaxed) {
-        let (hour, minute, second) = (n / 3600 % 24, n / 60 % 60, n % 60);
-        writeln!(file, "{n},2026-01-01 {hour:02}:{minute:02}:{second:02}").unwrap();
+        let (day, hour, minute, second) = (n / 86_400 + 1, n / 3600 % 24, n / 60 % 60, n % 60);
+        writeln!(file, "{n},2026-01-{day:02} {hour:02}:{minute:02}:{second:02}").unwrap();
         n += 1;
         std::thread::sleep(Duration::from_millis(10));
     }
@@ -208,4 +226,41 @@ fn s7_a_copied_state_goes_on() {
     let count = endless.end();
     let second = endless.program.start(&[&RUN[..], &["--state", "copied"]].concat());
     endless.finish(second, count);
+}
+
+/// O8: what a state that was put back to an earlier commit would publish is there already.
+#[test]
+fn o8_a_state_that_was_put_back_is_refused() {
+    let mut endless = Endless::start();
+    let mut first = endless.run();
+    let out = endless.out().join("passed");
+    first.wait_until("much is written", || visible(&out).len() > 4);
+    first.signal("KILL");
+    first.wait();
+    let markers = endless.objects("committed");
+    let published = markers.last().unwrap().trim_end_matches(".json");
+    let commits = endless.objects("commits");
+    for commit in commits.iter().filter(|commit| commit.as_str() >= published) {
+        fs::remove_file(endless.state("commits").join(commit)).unwrap();
+    }
+    for _ in 0..2 {
+        let refused = endless.program.run(&RUN);
+        assert_eq!(refused.status, Some(1), "{}", refused.stderr);
+        let number = published.trim_start_matches('0');
+        let said = format!("the output of commit {number} is published");
+        assert!(refused.stderr.contains(&said), "{}", refused.stderr);
+        assert!(refused.stderr.contains("--fresh"), "{}", refused.stderr);
+    }
+    assert_eq!(endless.objects("committed"), markers, "nothing was touched");
+    // Begun anew it goes on from there, also the next time.
+    for arguments in [&["--fresh"][..], &[]] {
+        let before = endless.commits();
+        let mut again = endless.program.start(&[&RUN[..], arguments].concat());
+        again.wait_until("it has claimed the application", || endless.commits() > before);
+        again.signal_until_it_ends("INT");
+        let again = again.wait();
+        assert_eq!(again.status, Some(0), "{}", again.stderr);
+    }
+    endless.end();
+    endless.reader.take().map(Reader::stop);
 }

@@ -2,11 +2,13 @@
 //! programs that no one here wrote.
 
 mod changed;
+mod compacted;
 mod company_jobs;
 mod crash;
 mod crash_kinesis;
 mod crash_steps;
 mod demo;
+mod endurance;
 mod error_rows;
 mod faults;
 mod files;
