@@ -14,7 +14,7 @@ pub struct Bug {
     pub file: String,
     /// The crate of the tests, without `millstream-`.
     pub krate: String,
-    /// The filter that picks the tests.
+    /// The filters that pick the tests, with spaces between them.
     pub tests: String,
     /// What is there.
     pub before: String,
@@ -58,4 +58,31 @@ fn bug(entry: &str) -> Option<Bug> {
     let after = own(after.strip_prefix('\n').unwrap_or(after));
     let (name, what, file, before) = (own(name), own(what), own(file), own(before));
     Some(Bug { name, what, file, krate: own(krate), tests: own(tests), before, after })
+}
+
+/// Tests that are named for one mistake; the others that failed are counted.
+const NAMED_MAX: usize = 2;
+
+/// What `tests/PLANTED.md` says: which of `all` mistakes were caught, and by which tests; none are named
+/// for one that made a test wait for ever.
+pub fn table(caught: &[(&Bug, Vec<String>)], all: usize) -> String {
+    let mut text = format!(
+        "# Mistakes of other systems, planted in ours\n\n\
+         {} of {all} are caught. Written by `./test planted`, which makes the changes of\n\
+         `tests/planted.txt` one at a time and runs the tests that must find them;\n\
+         `tests/tests/planted.rs` checks that nothing is missing here.\n\n\
+         | mistake | what goes wrong, and who had it | caught by |\n| --- | --- | --- |\n",
+        caught.len()
+    );
+    for (bug, tests) in caught {
+        let named: Vec<String> =
+            tests.iter().take(NAMED_MAX).map(|test| format!("`{test}`")).collect();
+        let more = match tests.len() {
+            0 => "a test that does not end".to_owned(),
+            count if count > NAMED_MAX => format!(" and {} more", count - NAMED_MAX),
+            _ => String::new(),
+        };
+        text.push_str(&format!("| {} | {} | {}{more} |\n", bug.name, bug.what, named.join(" ")));
+    }
+    text
 }

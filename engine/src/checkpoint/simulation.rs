@@ -256,6 +256,25 @@ async fn whoever_fights_there_is_one_history() {
     );
 }
 
+/// Whatever the store says: a process that is alone goes on, and nothing of what it did is missing.
+#[tokio::test]
+async fn who_is_alone_is_never_superseded() {
+    for seed in 0..SEEDS {
+        let dice = Arc::new(Dice(AtomicU64::new(mix_number(seed, 2))));
+        let shared: Arc<dyn StateStore> = Arc::new(Faulty::new(&dice));
+        let clock: Arc<dyn Clock> = Arc::new(Impatient::default());
+        let prepare = |_: Option<&Manifest>, _| Ok(Manifest::default());
+        // The first look has no patience.
+        let Ok(mut owner) = Owner::claim(shared, clock, seed, prepare).await else { continue };
+        let before = owner.head().number;
+        for epoch in 1..20 {
+            let done = owner.commit(Manifest { epoch, ..Manifest::default() }, Vec::new()).await;
+            done.unwrap_or_else(|error| unreachable!("seed {seed}, epoch {epoch}: {error}"));
+            assert_eq!(owner.head().number, before + epoch);
+        }
+    }
+}
+
 #[tokio::test]
 async fn the_same_seed_fights_the_same_fight() {
     let history = |seed| async move {

@@ -17,6 +17,8 @@ mod drain;
 mod intake;
 mod memory;
 mod progress;
+#[cfg(test)]
+mod tests;
 mod whole;
 
 use std::collections::BTreeSet;

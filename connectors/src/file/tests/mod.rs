@@ -1,6 +1,7 @@
 //! Files, written and read again: every type through every format, hostile folder names, readers
 //! while a writer writes.
 
+mod committed;
 mod reading;
 mod resuming;
 mod round_trip;

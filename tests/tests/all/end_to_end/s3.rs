@@ -79,7 +79,9 @@ fn uploads_torn_in_the_middle_leave_nothing() {
     let server = s3::start();
     let environment = server.environment();
     let s3 = |arguments: &[&str]| python::run("s3.py", arguments, "", &environment);
-    ["out", "state"].map(|bucket| s3(&["create", bucket]));
+    for bucket in ["out", "state"] {
+        s3(&["create", bucket]);
+    }
     let folder = tempfile::tempdir().unwrap();
     let log = folder.path().join("faults");
     let proxy = fault_proxy(&server, 4, 5, &log, &["torn"]);
