@@ -1,7 +1,9 @@
 //! What begins an expression: `STEP(x BY y)`, `CEILING(x)`, `SUBSTRING(s SIMILAR p ESCAPE c)`, `TRIM(LEADING FROM s)`,
-//! `ANY(condition)` and the functions over JSON.
+//! `ANY(condition)`, times in braces and the functions over JSON.
 
-use datafusion::sql::sqlparser::ast::{Expr, Ident, ObjectName, TrimWhereField, Value};
+use datafusion::sql::sqlparser::ast::{
+    DataType, Expr, Ident, ObjectName, TimezoneInfo, TrimWhereField, TypedString, Value,
+};
 use datafusion::sql::sqlparser::dialect::{Dialect, Precedence};
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
@@ -14,6 +16,9 @@ use crate::syntax::{call, text};
 
 /// Reads what comes next, if it is one of these.
 pub(super) fn parse(parser: &mut Parser<'_>) -> Option<Result<Expr, ParserError>> {
+    if parser.peek_token_ref().token == Token::LBrace {
+        return time_in_braces(parser).map(Ok);
+    }
     let Token::Word(word) = &parser.peek_token_ref().token else { return None };
     if word.quote_style.is_some() {
         return None;
@@ -44,6 +49,25 @@ pub(super) fn parse(parser: &mut Parser<'_>) -> Option<Result<Expr, ParserError>
     }
     let name = word.value.clone();
     json::parse(parser, &name).or_else(|| json_aggregate::parse(parser, &name))
+}
+
+/// `{d '2018-11-01'}`, `{t '12:03:34'}` or `{ts '2018-11-01 12:03:34'}`, if it comes next.
+fn time_in_braces(parser: &mut Parser<'_>) -> Option<Expr> {
+    let tokens = parser.peek_tokens_ref::<4>().map(|token| &token.token);
+    let [_, Token::Word(kind), Token::SingleQuotedString(_), Token::RBrace] = tokens else {
+        return None;
+    };
+    let data_type = match kind.value.to_ascii_lowercase().as_str() {
+        "d" => DataType::Date,
+        "t" => DataType::Time(None, TimezoneInfo::None),
+        "ts" => DataType::Timestamp(None, TimezoneInfo::None),
+        _ => return None,
+    };
+    parser.advance_token();
+    parser.advance_token();
+    let value = parser.parse_value().ok()?;
+    parser.advance_token();
+    Some(Expr::TypedString(TypedString { data_type, value, uses_odbc_syntax: false }))
 }
 
 /// `SUBSTRING(text SIMILAR 'a#"b#"c' ESCAPE '#')` is what `b` matches.

@@ -7,6 +7,7 @@
 //! s OVER w                                                s AS w WITH (w)
 //! NTH_VALUE(x, n) FROM LAST                               NTH_VALUE(x, n, 'FROM LAST')
 //! U&'d!0061t' UESCAPE '!'                                 'dat'
+//! BINARY VARYING(n)                                       VARBINARY(n)
 //! ```
 //!
 //! It is done on tokens, each of which keeps its place in the text. What the functions and hints mean
@@ -66,6 +67,7 @@ pub(crate) fn rewritten(tokens: &[TokenWithSpan]) -> Result<Vec<TokenWithSpan>, 
             || rewriter.time_sort()?
             || rewriter.last()
             || rewriter.escaped()?
+            || rewriter.varying()
             || rewriter.window()?;
         if !replaced {
             rewriter.copy();
@@ -235,6 +237,15 @@ impl Rewriter<'_> {
         // It closes the call instead of the clause.
         self.copy();
         Ok(true)
+    }
+
+    fn varying(&mut self) -> bool {
+        let is_one = self.is_at(0, "BINARY") && self.is_at(1, "VARYING");
+        if is_one {
+            self.put(Token::make_keyword("VARBINARY"));
+            self.at += 2;
+        }
+        is_one
     }
 
     fn time_sort(&mut self) -> Result<bool, SqlError> {
