@@ -413,6 +413,21 @@ mod tests {
         assert_eq!(take(&mut s, rows("c", &[90, 120, 110])), (vec![100, 120, 120], 0));
     }
 
+    /// As it is with Kinesis: children are begun when their parents have been read to the end.
+    #[test]
+    fn a_child_begun_after_its_parents_have_ended_starts_where_they_stood() {
+        let mut s = source(TimeOrder::Bounded(10));
+        take(&mut s, rows("a", &[100]));
+        take(&mut s, rows("b", &[60]));
+        for parent in ["a", "b"] {
+            take(&mut s, SourceEvent::Finished { partition: parent.into() });
+        }
+        let parents = vec!["a".into(), "b".into()];
+        take(&mut s, SourceEvent::Discovered { partition: "c".into(), parents });
+        assert_eq!(take(&mut s, rows("c", &[55, 49, 70])), (vec![55, 70], 1));
+        assert_eq!(s.advance(0), Watermark::At(60));
+    }
+
     /// A merged shard goes on from the slower one of its parents.
     #[test]
     fn w6_a_merged_shard_is_not_ahead_of_its_slower_parent() {
@@ -451,7 +466,8 @@ mod tests {
     }
 
     proptest! {
-        /// Which rows are late depends on the partition's order alone, not on the cut into batches.
+        /// Which rows are late depends on the partition's order alone, not on the cut into batches, nor
+        /// on restarts between them.
         #[test]
         fn lateness_does_not_depend_on_the_cut(
             times in prop::collection::vec(0..200_i64, 1..60), cuts in prop::collection::vec(0..60_usize, 0..6),
@@ -467,6 +483,9 @@ mod tests {
                 parts.0.extend(kept);
                 parts.1 += late;
                 cut.advance(0);
+                let record = cut.record(0);
+                cut = source(TimeOrder::Bounded(20));
+                cut.restore(&record);
             }
             prop_assert_eq!(whole, parts);
         }

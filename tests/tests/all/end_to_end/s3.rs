@@ -111,7 +111,7 @@ fn uploads_torn_in_the_middle_leave_nothing() {
     expected.sort();
     assert_eq!(rows, expected);
     for bucket in ["out", "state"] {
-        assert_eq!(s3(&["uploads", bucket]), "", "unfinished uploads in {bucket}");
+        assert_eq!(s3(&["uploads", bucket]), "", "uploads left in {bucket}");
     }
     let torn = fs::read_to_string(&log).unwrap().lines().count();
     assert!(torn > 0 && files > 3, "{torn} requests torn, {files} files");
