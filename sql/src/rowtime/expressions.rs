@@ -119,21 +119,29 @@ impl VisitorMut for Subqueries<'_, '_> {
     }
 }
 
-/// Replaces `ROWTIME` by the time of the input row, which the clock is given too: its rows end with it.
-/// Over tables alone they stay what they are.
+/// Replaces `ROWTIME` by the time of the input row, which the clock is given too: its rows end with it;
+/// and columns that a windowed join has merged by what they stand for. Over tables alone all stay what
+/// they are.
 pub(super) fn in_input(expr: &mut Expr, sources: &[Source]) {
     if let Some(time) = time_of(sources) {
-        let mut words = Words { depth: 0, time };
+        let mut words = Words { depth: 0, time, sources };
         let ControlFlow::Continue(()) = expr.visit(&mut words);
     }
 }
 
-struct Words {
-    depth: usize,
-    time: Expr,
+/// What `expr` stands for, if it is a column that a windowed join has merged.
+pub(super) fn merged<'s>(expr: &Expr, sources: &'s [Source]) -> Option<&'s Expr> {
+    let Expr::Identifier(name) = expr else { return None };
+    sources.iter().rev().find_map(|source| source.stands_for(&name.value))
 }
 
-impl VisitorMut for Words {
+struct Words<'a> {
+    depth: usize,
+    time: Expr,
+    sources: &'a [Source],
+}
+
+impl VisitorMut for Words<'_> {
     type Break = std::convert::Infallible;
 
     fn pre_visit_query(&mut self, _query: &mut ast::Query) -> ControlFlow<Self::Break> {
@@ -154,6 +162,8 @@ impl VisitorMut for Words {
             *expr = self.time.clone();
         } else if arguments_of(expr, CLOCK).is_some_and(|args| args.is_empty()) {
             *expr = call(CLOCK, expr.span(), vec![self.time.clone()]);
+        } else if let Some(merged) = merged(expr, self.sources) {
+            *expr = merged.clone();
         }
         ControlFlow::Continue(())
     }

@@ -4,6 +4,7 @@ use datafusion::sql::sqlparser::ast::{
     BinaryOperator, Expr, Ident, JoinConstraint, JoinOperator, ObjectName, Select, SetExpr,
     Spanned, TableAlias, TableFactor, TableVersion, TableWithJoins, Value,
 };
+use datafusion::sql::sqlparser::tokenizer::Span;
 
 use super::windowed::{Meeting, Window};
 use super::{Names, RelationShape, Renamed, expressions, query, renamed, time_of};
@@ -21,6 +22,8 @@ pub(super) struct Source {
     shape: Option<RelationShape>,
     /// Columns that `USING` merged into the left side's.
     merged: Vec<String>,
+    /// What the names of these columns stand for, where a windowed join has merged them.
+    stands: Vec<(String, Expr)>,
     /// The moment of `FOR SYSTEM_TIME AS OF`.
     as_of: Option<Expr>,
     /// The window on it.
@@ -44,6 +47,11 @@ impl Source {
     /// Whether `*` shows the column once for both sides of a join, on the left.
     pub(super) fn is_merged(&self, column: &str) -> bool {
         self.merged.iter().any(|merged| merged == column)
+    }
+
+    /// What the name of a column stands for that a windowed join has merged.
+    pub(super) fn stands_for(&self, column: &str) -> Option<&Expr> {
+        self.stands.iter().find(|(name, _)| name == column).map(|(_, expr)| expr)
     }
 
     /// Whether there are columns that `*` must not show.
@@ -148,6 +156,7 @@ fn table_with_joins(
         if right + 1 == sources.len()
             && let Some(meeting) = meet(sources, right)
         {
+            spell_out(&mut join.join_operator, sources, first, right);
             meeting.narrow(&mut join.join_operator)?;
             if let Some(last) = sources.last_mut() {
                 last.joined = Some(meeting.time(&join.join_operator));
@@ -202,6 +211,38 @@ fn merge(constraint: &mut JoinConstraint, sources: &mut [Source], first: usize, 
             source.merged.extend(columns.iter().filter_map(last_part));
         }
     }
+}
+
+/// Makes the `USING` of a windowed join a condition, to which that of its windows can be added. A merged
+/// column stands for that of the side that is always there.
+fn spell_out(operator: &mut JoinOperator, sources: &mut [Source], first: usize, right: usize) {
+    let is_right = matches!(operator, JoinOperator::Right(_) | JoinOperator::RightOuter(_));
+    let is_full = matches!(operator, JoinOperator::FullOuter(_));
+    let Some(constraint) = constraint_of(operator) else { return };
+    let JoinConstraint::Using(names) = &*constraint else { return };
+    let (left, joined) = sources.split_at_mut(right);
+    let (Some(left), [joined]) = (left.get(first..), joined) else { return };
+    let of_left = |name: &str| {
+        let merged = left.iter().rev().find_map(|source| source.stands_for(name).cloned());
+        merged.or_else(|| left.iter().find(|source| source.has(name)).map(|s| s.column(name)))
+    };
+    let mut condition: Option<Expr> = None;
+    for name in names.iter().filter_map(last_part) {
+        let Some(one) = of_left(&name) else { return };
+        let other = joined.column(&name);
+        let equal = binary(one.clone(), BinaryOperator::Eq, other.clone());
+        condition = Some(match condition.take() {
+            Some(before) => binary(before, BinaryOperator::And, equal),
+            None => equal,
+        });
+        let stands = match (is_full, is_right) {
+            (true, _) => call("coalesce", Span::empty(), vec![one, other]),
+            (false, true) => other,
+            (false, false) => one,
+        };
+        joined.stands.push((name, stands));
+    }
+    *constraint = condition.map_or(JoinConstraint::None, JoinConstraint::On);
 }
 
 fn last_part(name: &ObjectName) -> Option<String> {

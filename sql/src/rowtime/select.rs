@@ -9,7 +9,7 @@ use datafusion::sql::sqlparser::ast::{
 use millstream_engine::definition::ROWTIME;
 
 use super::expressions::{
-    Grouped, in_input, is_aggregate, is_bare_rowtime, reading, subqueries, unwrapped,
+    Grouped, in_input, is_aggregate, is_bare_rowtime, merged, reading, subqueries, unwrapped,
 };
 use super::from::{Source, sources};
 use super::{HIDDEN_ROWTIME, Names, Output, WindowEnds, group, is_rowtime, time_of};
@@ -25,6 +25,7 @@ pub(super) fn select(
 ) -> Result<Output, SqlError> {
     let sources = sources(select, names)?;
     expand(&mut select.projection, &sources)?;
+    name_merged(&mut select.projection, &sources);
     let shown = shown_rowtimes(&select.projection);
     distinct_by_window(select, &shown, &sources);
     resolve_subqueries(select, order, names)?;
@@ -107,6 +108,17 @@ fn shown_rowtimes(projection: &[SelectItem]) -> Vec<usize> {
         |item: &SelectItem| matches!(item, SelectItem::UnnamedExpr(expr) if is_bare_rowtime(expr));
     let items = projection.iter().enumerate();
     items.filter(|(_, item)| is_shown(item)).map(|(at, _)| at).collect()
+}
+
+/// Names the columns that a windowed join has merged, whatever they stand for.
+fn name_merged(projection: &mut [SelectItem], sources: &[Source]) {
+    for item in projection {
+        if let SelectItem::UnnamedExpr(expr @ Expr::Identifier(name)) = &*item
+            && merged(expr, sources).is_some()
+        {
+            *item = SelectItem::ExprWithAlias { expr: expr.clone(), alias: name.clone() };
+        }
+    }
 }
 
 /// Names the columns that show the row's time, whatever expression it has become.
@@ -215,7 +227,9 @@ fn expand(projection: &mut Vec<SelectItem>, sources: &[Source]) -> Result<(), Sq
         match item {
             SelectItem::Wildcard(options) if any_system => {
                 for source in sources {
+                    let from = expanded.len();
                     expand_one(source, &options, true, &mut expanded)?;
+                    stand_in(expanded.get_mut(from..).unwrap_or_default(), sources);
                 }
             }
             SelectItem::QualifiedWildcard(
@@ -233,6 +247,19 @@ fn expand(projection: &mut Vec<SelectItem>, sources: &[Source]) -> Result<(), Sq
     }
     *projection = expanded;
     Ok(())
+}
+
+/// Puts in what columns stand for that a windowed join has merged.
+fn stand_in(shown: &mut [SelectItem], sources: &[Source]) {
+    for item in shown {
+        if let SelectItem::UnnamedExpr(expr) = &*item
+            && let Some(name) = name_of(expr)
+            && let Some(stands) = merged(&Expr::Identifier(Ident::new(&name)), sources)
+        {
+            let alias = Ident::new(name);
+            *item = SelectItem::ExprWithAlias { expr: stands.clone(), alias };
+        }
+    }
 }
 
 fn is_called(source: &Source, name: &ObjectName) -> bool {
