@@ -37,7 +37,11 @@ impl Session {
     /// Runs a batch query and prints its result.
     pub(super) async fn select(&mut self, query: &Query, stop: &Stop) -> Result<(), Failure> {
         let Some(planned) = stop_or(stop, self.plan_batch(query)).await? else { return Ok(()) };
-        let physical = planned.context.state().create_physical_plan(&planned.plan).await?;
+        let state = planned.context.state();
+        let physical = state.create_physical_plan(&planned.plan).await.map_err(|error| {
+            let refused = plan::batch_refused(query, &error);
+            refused.map_or_else(|| Failure::from(error), |refused| self.failure(&refused))
+        })?;
         let mut stream = execute_stream(physical, planned.context.task_ctx())?;
         let schema = stream.schema();
         let mut printer = printer(self.console.format, &schema, Widths::FitAll);

@@ -42,6 +42,7 @@ use std::sync::Arc;
 use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::error::DataFusionError;
 use datafusion::logical_expr::{Expr, LogicalPlan, ScalarUDF, TableSource};
 use millstream_engine::dataflow::Dataflow;
 use millstream_engine::definition::ROWTIME;
@@ -241,6 +242,18 @@ pub fn batch_query(
             false => Ok(plan),
         }
     })
+}
+
+/// What is wrong with the text of a batch query that could be planned and not made physical; none where
+/// `error` is about something else.
+pub fn batch_refused(query: &Query, error: &DataFusionError) -> Option<SqlError> {
+    let is_about_text = matches!(
+        error.find_root(),
+        DataFusionError::NotImplemented(_)
+            | DataFusionError::Plan(_)
+            | DataFusionError::SchemaError(..)
+    );
+    is_about_text.then(|| errors::from_datafusion(error).or_at(query.span))
 }
 
 /// Whether a plan has a `FOR SYSTEM_TIME AS OF`.

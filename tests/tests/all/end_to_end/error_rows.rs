@@ -181,3 +181,16 @@ fn rows_are_written_in_their_order() {
     late.sort_unstable();
     assert_eq!(late, ["TIES,2018-11-01 10:00:19.999", "WITHIN,2018-11-01 10:00:19.999"]);
 }
+
+/// What DataFusion finds only when it makes a query physical has a place and a hint as well.
+#[test]
+fn what_has_no_form_is_refused_at_its_place() {
+    let folder = tempfile::tempdir().unwrap();
+    let query = "SELECT x IN (SELECT y FROM (VALUES (1, 10)) AS b(j, y) WHERE b.j = a.k LIMIT 1)
+        FROM (VALUES (1, 10)) AS a(k, x)";
+    let refused = Program::in_folder(folder.path()).run(&["sql", query]);
+    assert_eq!(refused.status, Some(1), "{}", refused.stdout);
+    for said in ["of this form as a value", "input:1:1", "hint: join with"] {
+        assert!(refused.stderr.contains(said), "{}", refused.stderr);
+    }
+}
