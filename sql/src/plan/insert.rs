@@ -37,15 +37,16 @@ pub(super) fn plan(
     target: &RelationDef,
 ) -> Result<LogicalPlan, SqlError> {
     let planned = scope.plan_pump(&pump.query, true)?;
-    if !planned.has_rowtime {
+    // A list of columns may name the row's time.
+    let own_time = pump.columns.iter().position(|name| name.value == ROWTIME);
+    if !planned.has_rowtime && own_time.is_none() {
         let reason = planned.untimed.map(|reason| format!(": {reason}")).unwrap_or_default();
         let message = format!("the rows of this pump have no ROWTIME{reason}");
         return Err(SqlError::at(pump.query.span, message)
             .with_hint("select a time AS ROWTIME, or group by a window such as STEP(s.ROWTIME BY INTERVAL '1' MINUTE)"));
     }
-    let sources = unique_columns(&planned.plan);
-    let (rowtime, values) =
-        sources.split_last().ok_or_else(|| SqlError::at(pump.query.span, "nothing to insert"))?;
+    let mut values = unique_columns(&planned.plan);
+    let passed_on = if planned.has_rowtime { values.pop() } else { None };
     let targets = targets(pump, target)?;
     if values.len() != targets.len() {
         return Err(SqlError::at(
@@ -73,7 +74,15 @@ pub(super) fn plan(
         };
         exprs.push(value.alias(column.name.as_str()));
     }
-    let rowtime = cast(Expr::Column(rowtime.clone()), TIMESTAMP_TYPE);
+    let rowtime = match (own_time.and_then(|at| values.get(at)), passed_on) {
+        (Some(named), _) => {
+            let value = Expr::Column(named.clone());
+            let from = value.get_type(schema.as_ref()).map_err(|e| from_datafusion(&e))?;
+            fit(value, &from, &ColumnDef::new(ROWTIME, TIMESTAMP_TYPE), pump.query.span)?
+        }
+        (None, Some(time)) => cast(Expr::Column(time), TIMESTAMP_TYPE),
+        (None, None) => return Err(SqlError::at(pump.query.span, "nothing to insert")),
+    };
     exprs.push(rowtime.alias(ROWTIME));
     LogicalPlanBuilder::from(planned.plan.clone())
         .project(exprs)
@@ -93,7 +102,7 @@ fn targets<'a>(pump: &'a Pump, target: &'a RelationDef) -> Result<Vec<&'a str>, 
         return Ok(declared().collect());
     }
     for name in &pump.columns {
-        if !declared().any(|declared| declared == name.value) {
+        if name.value != ROWTIME && !declared().any(|declared| declared == name.value) {
             let message = format!("{} has no column {}", target.name, name.value);
             let error = SqlError::at(name.span, message);
             return Err(match suggest(&name.value, declared()) {
