@@ -16,6 +16,7 @@ mod isolate;
 mod join_output;
 pub mod lookup_join;
 pub mod model;
+mod number_table;
 #[cfg(test)]
 mod oracle;
 mod ordered_rows;

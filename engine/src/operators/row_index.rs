@@ -24,19 +24,17 @@ mod snapshot;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
-
 use arrow::array::{Array, BooleanArray, RecordBatch, RecordBatchOptions, UInt32Array};
 use arrow::compute::{and_kleene, concat_batches, take};
 use arrow::datatypes::SchemaRef;
 use datafusion::common::NullEquality;
-use hashbrown::HashTable;
 
 use self::changes::Changes;
 pub(super) use self::keyed::compact;
 use self::keyed::hash_columns;
 pub(super) use self::keyed::{KeyedRows, equal_values};
 use super::held::{Held, Picked};
+use super::number_table::{AHEAD, NONE, NumberTable, half};
 use super::segments::SPILLED_ROWS_MIN;
 use crate::delta::Delta;
 use crate::error::{Error, Result};
@@ -54,9 +52,6 @@ const SEGMENT_BYTES: usize = 16 << 20;
 
 /// Candidate pairs looked at together.
 const PAIRS: usize = 8192;
-
-/// The end of a chain.
-const NONE: u32 = u32::MAX;
 
 #[derive(Debug)]
 struct Segment {
@@ -94,12 +89,6 @@ impl Segment {
     }
 }
 
-#[derive(Debug, Clone, Copy)]
-struct Head {
-    hash: u64,
-    newest: u32,
-}
-
 /// Rows that an operator keeps, found by their key.
 #[derive(Debug)]
 pub(super) struct RowIndex {
@@ -107,7 +96,8 @@ pub(super) struct RowIndex {
     keys: Vec<usize>,
     nulls: NullEquality,
     segments: Vec<Segment>,
-    heads: HashTable<Head>,
+    /// The newest row of each hash.
+    heads: NumberTable,
     /// For each row the next older one of its hash.
     older: Vec<u32>,
     /// `None` where rows are only added.
@@ -181,7 +171,7 @@ impl RowIndex {
             keys,
             nulls,
             segments: Vec::new(),
-            heads: HashTable::new(),
+            heads: NumberTable::default(),
             older: Vec::new(),
             changes: changes.then(Changes::default),
             matched: None,
@@ -264,27 +254,19 @@ impl RowIndex {
         };
         let next = u32::try_from(first + rows.len()).map_err(|_| too_many())?;
         let first = next - u32::try_from(rows.len()).map_err(|_| too_many())?;
-        for (row, hash) in (first..next).zip(&rows.hashes) {
-            let same = |head: &Head| head.hash == *hash;
-            match self.heads.find_mut(*hash, same) {
-                Some(head) => {
-                    self.older.push(head.newest);
-                    head.newest = row;
-                }
-                None => {
-                    self.older.push(NONE);
-                    let head = Head { hash: *hash, newest: row };
-                    self.heads.insert_unique(*hash, head, |head| head.hash);
-                }
+        let mut row = first;
+        for hashes in rows.hashes.chunks(AHEAD) {
+            self.heads.read_ahead(hashes.iter().map(|hash| half(*hash)));
+            for hash in hashes {
+                self.older.push(self.heads.put_first(half(*hash), row));
+                row += 1;
             }
         }
         if let Some(changes) = &mut self.changes {
             let columns: Vec<usize> = (0..rows.batch.num_columns()).collect();
             let older = &self.older[first as usize..];
             let row_hashes = hash_columns(&rows.batch, &columns)?;
-            for (row, (older, hash)) in older.iter().zip(row_hashes).enumerate() {
-                changes.push(rows.weight(row), *older, hash);
-            }
+            changes.push(rows, older, &row_hashes);
         }
         if let Some(matched) = &mut self.matched {
             match &rows.matched {
@@ -362,8 +344,13 @@ impl RowIndex {
     /// The next pairs whose hashes are equal, a bounded number.
     fn candidates(&self, probe: &KeyedRows, cursor: &mut Cursor) -> Pairs {
         let mut pairs = Pairs::with_capacity(PAIRS.min(probe.len() - cursor.row));
+        let (mut newest, mut first) = (Vec::new(), cursor.row);
         while cursor.row < probe.len() {
-            let mut candidate = cursor.candidate.unwrap_or_else(|| self.newest(probe, cursor.row));
+            if cursor.row - first == newest.len() {
+                first = cursor.row;
+                newest = self.newest_of(probe, first..probe.len().min(first + AHEAD));
+            }
+            let mut candidate = cursor.candidate.unwrap_or(newest[cursor.row - first]);
             // Row numbers of a delta fit: the executor's batches are far below 2³².
             let row = u32::try_from(cursor.row).unwrap_or(NONE);
             while candidate != NONE {
@@ -381,30 +368,35 @@ impl RowIndex {
         pairs
     }
 
-    fn newest(&self, probe: &KeyedRows, row: usize) -> u32 {
-        if probe.unmatched.as_ref().is_some_and(|unmatched| unmatched.value(row)) {
-            return NONE;
+    /// The newest row of the hash of each of these rows.
+    fn newest_of(&self, probe: &KeyedRows, rows: std::ops::Range<usize>) -> Vec<u32> {
+        let hashes: Vec<u32> = probe.hashes[rows.clone()].iter().map(|h| half(*h)).collect();
+        let mut newest = self.heads.first_of(&hashes);
+        if let Some(unmatched) = &probe.unmatched {
+            let unmatched = rows.map(|row| unmatched.value(row));
+            newest.iter_mut().zip(unmatched).filter(|(_, u)| *u).for_each(|(n, _)| *n = NONE);
         }
-        let hash = probe.hashes[row];
-        self.heads.find(hash, |head| head.hash == hash).map_or(NONE, |head| head.newest)
+        newest
     }
 
     /// The rows with these numbers, ready to be gathered column by column.
     pub(super) fn pick(&self, rows: &[u32]) -> Result<Picked<'_>> {
         let mut used: Vec<&Held> = Vec::new();
-        let mut number: BTreeMap<usize, usize> = BTreeMap::new();
+        // Side by side the bounds of thousands of segments are in the cache.
+        let firsts: Vec<u32> = self.segments.iter().map(|segment| segment.first).collect();
+        let mut number = vec![usize::MAX; firsts.len()];
         let mut places = Vec::with_capacity(rows.len());
         let mut last = (u32::MAX, 0_u32, 0_usize);
         for &row in rows {
             // Neighbours in a chain are often in one segment.
             if !(last.0..last.1).contains(&row) {
-                let segment = self.segments.partition_point(|s| s.first <= row) - 1;
-                let local = *number.entry(segment).or_insert_with(|| {
+                let segment = firsts.partition_point(|first| *first <= row) - 1;
+                if number[segment] == usize::MAX {
+                    number[segment] = used.len();
                     used.push(&self.segments[segment].held);
-                    used.len() - 1
-                });
-                let end = self.segments.get(segment + 1).map_or(NONE, |next| next.first);
-                last = (self.segments[segment].first, end, local);
+                }
+                let end = firsts.get(segment + 1).copied().unwrap_or(NONE);
+                last = (firsts[segment], end, number[segment]);
             }
             places.push((last.2, (row - last.0) as usize));
         }
@@ -444,7 +436,7 @@ impl RowIndex {
         let segments = self.segments.iter().map(|segment| segment.bytes + size_of::<Segment>());
         let changes = self.changes.as_ref().map_or(0, Changes::memory_bytes);
         segments.sum::<usize>()
-            + self.heads.allocation_size()
+            + self.heads.memory_bytes()
             + self.older.capacity() * size_of::<u32>()
             + self.matched.as_ref().map_or(0, |matched| matched.capacity() * size_of::<i64>())
             + changes

@@ -18,6 +18,7 @@ use arrow::compute::take_arrays;
 use arrow::datatypes::DataType;
 
 use super::held::{Held, Picked};
+pub(super) use super::number_table::NONE;
 use crate::error::{Error, Result};
 use crate::spill::SpillStore;
 
@@ -41,16 +42,45 @@ const TIDY_ROWS: usize = 1024;
 /// Segments of fewer rows are not worth a place on the disk: they are about to be joined.
 pub(super) const SPILLED_ROWS_MIN: usize = if cfg!(test) { 1 } else { 4096 };
 
-/// No number, no segment.
-pub(super) const NONE: u32 = u32::MAX;
+/// The row of a number is newer than what was saved last.
+const CHANGED: u32 = 1 << 31;
 
+/// Some row of a number is among what was saved.
+const SAVED: u32 = 1 << 30;
+
+/// Where a number's row is. What is known of the number beside that is told by the upper bits of `row`,
+/// which a segment's size leaves free: looking at one number is one read of memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Place {
     segment: u32,
     row: u32,
 }
 
-const NOWHERE: Place = Place { segment: NONE, row: NONE };
+const NOWHERE: Place = Place { segment: NONE, row: 0 };
+
+impl Place {
+    fn new(segment: u32, row: u32) -> Self {
+        Self { segment, row }
+    }
+
+    fn row(self) -> u32 {
+        self.row & !(CHANGED | SAVED)
+    }
+
+    fn is(self, mark: u32) -> bool {
+        self.row & mark != 0
+    }
+
+    /// The place, without a mark.
+    fn plain(self) -> Self {
+        Self { row: self.row(), ..self }
+    }
+
+    /// Another place, with the marks of this one.
+    fn moved(self, to: Self) -> Self {
+        Self { row: to.row | self.row & (CHANGED | SAVED), ..to }
+    }
+}
 
 #[derive(Debug)]
 struct Segment {
@@ -87,11 +117,18 @@ pub(super) struct Segments {
     sparse: VecDeque<u32>,
     /// How many segments were made.
     made: u64,
+    /// The numbers marked as changed, where that is asked for; some may have no row by now.
+    changed: Option<Vec<u32>>,
     /// Rows copied by joining and rewriting, for the test that it stays in proportion.
     pub(super) rows_copied: u64,
 }
 
 impl Segments {
+    /// Rows of which it is known what changes between one saving and the next.
+    pub(super) fn tracking_changes() -> Self {
+        Self { changed: Some(Vec::new()), ..Self::default() }
+    }
+
     /// Another number, without a row.
     pub(super) fn add_number(&mut self) -> Result<u32> {
         let number = u32::try_from(self.places.len()).ok().filter(|number| *number != NONE);
@@ -105,22 +142,27 @@ impl Segments {
 
     /// Whether the number has a row.
     pub(super) fn has_row(&self, number: u32) -> bool {
-        self.places[number as usize] != NOWHERE
+        self.places[number as usize].segment != NONE
+    }
+
+    /// All numbers that have a row.
+    pub(super) fn all(&self) -> Vec<u32> {
+        let all = (0_u32..).zip(&self.places).filter(|(_, place)| place.segment != NONE);
+        all.map(|(number, _)| number).collect()
     }
 
     /// Gives numbers new rows. A row whose number is [`NONE`] is not kept.
     pub(super) fn put(&mut self, numbers: Vec<u32>, columns: &[ArrayRef]) -> Result<()> {
-        numbers.iter().filter(|number| **number != NONE).for_each(|number| self.leave(*number));
         let rows = numbers.len();
         if rows <= SEGMENT_ROWS {
-            self.add_segment(columns.to_vec(), numbers);
+            self.add_segment(columns.to_vec(), numbers, true);
         } else {
             let mut first = 0;
             for numbers in numbers.chunks(SEGMENT_ROWS) {
                 let last = first + u32::try_from(numbers.len()).unwrap_or(NONE);
                 let columns =
                     take_arrays(columns, &UInt32Array::from_iter_values(first..last), None)?;
-                self.add_segment(columns, numbers.to_vec());
+                self.add_segment(columns, numbers.to_vec(), true);
                 first = last;
             }
         }
@@ -130,10 +172,41 @@ impl Segments {
     /// Forgets the rows of numbers.
     pub(super) fn forget(&mut self, numbers: &[u32]) -> Result<()> {
         for &number in numbers {
-            self.leave(number);
-            self.places[number as usize] = NOWHERE;
+            let place = &mut self.places[number as usize];
+            let before = std::mem::replace(place, place.moved(NOWHERE));
+            place.row &= !SAVED;
+            self.leave(before.segment);
         }
         self.tidy(numbers.len())
+    }
+
+    /// Whether some row of the number was saved; not once it is forgotten.
+    pub(super) fn is_saved(&self, number: u32) -> bool {
+        self.places[number as usize].is(SAVED)
+    }
+
+    /// Makes all numbers that have a row count as changed.
+    pub(super) fn forget_saved(&mut self) {
+        let all = self.all();
+        for number in self.changed.replace(all).unwrap_or_default() {
+            self.places[number as usize].row &= !CHANGED;
+        }
+        for number in self.changed.iter().flatten() {
+            self.places[*number as usize].row |= CHANGED;
+        }
+    }
+
+    /// All that changed is saved. Returns the numbers that did and have a row.
+    pub(super) fn take_changed(&mut self) -> Vec<u32> {
+        let mut changed = self.changed.as_mut().map(std::mem::take).unwrap_or_default();
+        changed.retain(|number| {
+            let place = &mut self.places[*number as usize];
+            place.row &= !CHANGED;
+            let is_there = place.segment != NONE;
+            place.row |= if is_there { SAVED } else { 0 };
+            is_there
+        });
+        changed
     }
 
     /// The rows of these numbers, ready to be gathered column by column.
@@ -141,7 +214,8 @@ impl Segments {
         let mut local = vec![usize::MAX; self.segments.len()];
         let mut used = Vec::new();
         let place = |number: &u32| {
-            let Place { segment, row } = self.places[*number as usize];
+            let place = self.places[*number as usize];
+            let (segment, row) = (place.segment, place.row());
             let local = &mut local[segment as usize];
             if *local == usize::MAX {
                 *local = used.len();
@@ -153,9 +227,8 @@ impl Segments {
         Picked::new(used, places)
     }
 
-    /// The row of `number` is dead.
-    fn leave(&mut self, number: u32) {
-        let slot = self.places[number as usize].segment;
+    /// A row of a segment is dead.
+    fn leave(&mut self, slot: u32) {
         let Some(Some(segment)) = self.segments.get_mut(slot as usize) else { return };
         segment.live -= 1;
         if segment.live == 0 {
@@ -175,7 +248,8 @@ impl Segments {
         Some(segment)
     }
 
-    fn add_segment(&mut self, columns: Vec<ArrayRef>, numbers: Vec<u32>) {
+    /// Adds a segment. `is_new` says whether its rows are: then those their numbers had before are dead.
+    fn add_segment(&mut self, columns: Vec<ArrayRef>, numbers: Vec<u32>, is_new: bool) {
         let live = numbers.iter().filter(|number| **number != NONE).count();
         if live == 0 {
             return;
@@ -186,7 +260,18 @@ impl Segments {
             u32::try_from(self.segments.len() - 1).unwrap_or(NONE)
         });
         for (row, number) in (0_u32..).zip(&numbers).filter(|(_, number)| **number != NONE) {
-            self.places[*number as usize] = Place { segment: slot, row };
+            let place = &mut self.places[*number as usize];
+            let before = std::mem::replace(place, place.moved(Place::new(slot, row)));
+            if !is_new {
+                continue;
+            }
+            if let Some(changed) = &mut self.changed
+                && !before.is(CHANGED)
+            {
+                place.row |= CHANGED;
+                changed.push(*number);
+            }
+            self.leave(before.segment);
         }
         let held = Held::Memory(columns);
         let bytes = held.memory_bytes() + numbers.capacity() * size_of::<u32>();
@@ -233,7 +318,7 @@ impl Segments {
             let rows = (0_u32..).zip(&segment.numbers);
             let live = rows.filter(|(row, number)| {
                 let place = self.places.get(**number as usize);
-                place == Some(&Place { segment: slot, row: *row })
+                place.is_some_and(|place| place.plain() == Place::new(slot, *row))
             });
             numbers.extend(live.map(|(_, number)| *number));
         }
@@ -241,7 +326,7 @@ impl Segments {
         let columns = columns.into_iter().map(owned).collect();
         slots.iter().for_each(|slot| drop(self.drop_segment(*slot)));
         self.rows_copied += numbers.len() as u64;
-        self.add_segment(columns, numbers);
+        self.add_segment(columns, numbers, false);
         Ok(())
     }
 
@@ -283,6 +368,7 @@ impl Segments {
         segments.sum::<usize>()
             + self.segments.capacity() * size_of::<Option<Segment>>()
             + self.places.capacity() * size_of::<Place>()
+            + self.changed.as_ref().map_or(0, Vec::capacity) * size_of::<u32>()
     }
 }
 

@@ -8,11 +8,11 @@
 use arrow::array::{BooleanArray, Int64Array, RecordBatch, UInt32Array};
 use arrow::compute::take;
 use datafusion::common::NullEquality;
-use hashbrown::HashTable;
 
 use super::keyed::{KeyedRows, equal_values, hash_columns};
 use super::{NONE, Pairs, RowIndex};
 use crate::error::Result;
+use crate::operators::number_table::{AHEAD, NumberTable, half};
 
 /// Below this many dead rows nothing is reclaimed.
 const DEAD_ROWS: usize = 1024;
@@ -24,10 +24,10 @@ pub(super) struct Changes {
     pub(super) weights: Vec<i64>,
     /// For each row the next newer one of its key's hash.
     newer: Vec<u32>,
-    /// The hash of each whole row.
-    row_hashes: Vec<u64>,
+    /// Half the hash of each whole row.
+    row_hashes: Vec<u32>,
     /// The newest row of each of these hashes.
-    alike: HashTable<u32>,
+    alike: NumberTable,
     /// For each row the next older one of the same hash.
     older_alike: Vec<u32>,
     pub(super) dead: usize,
@@ -38,56 +38,44 @@ pub(super) struct Changes {
 }
 
 impl Changes {
-    /// Adds a row. `older` is the one that was the newest of its key's hash.
-    pub(super) fn push(&mut self, weight: i64, older: u32, row_hash: u64) {
-        let row = u32::try_from(self.weights.len()).unwrap_or(NONE);
-        self.negative += usize::from(weight < 0);
-        self.weights.push(weight);
-        self.newer.push(NONE);
-        if older != NONE {
-            self.newer[older as usize] = row;
-        }
-        self.row_hashes.push(row_hash);
-        let hashes = &self.row_hashes;
-        let is_alike = |other: &u32| hashes[*other as usize] == row_hash;
-        match self.alike.find_mut(row_hash, is_alike) {
-            Some(newest) => self.older_alike.push(std::mem::replace(newest, row)),
-            None => {
-                self.older_alike.push(NONE);
-                self.alike.insert_unique(row_hash, row, |other| hashes[*other as usize]);
+    /// Adds rows. `older` are those that were the newest of their keys' hashes.
+    pub(super) fn push(&mut self, rows: &KeyedRows, older: &[u32], row_hashes: &[u64]) {
+        let mut row = u32::try_from(self.weights.len()).unwrap_or(NONE);
+        let mut each = older.iter().zip((0..rows.len()).map(|row| rows.weight(row)));
+        for hashes in row_hashes.chunks(AHEAD) {
+            self.alike.read_ahead(hashes.iter().map(|hash| half(*hash)));
+            for (hash, (older, weight)) in hashes.iter().zip(each.by_ref()) {
+                self.negative += usize::from(weight < 0);
+                self.weights.push(weight);
+                self.newer.push(NONE);
+                if *older != NONE {
+                    self.newer[*older as usize] = row;
+                }
+                self.row_hashes.push(half(*hash));
+                self.older_alike.push(self.alike.put_first(half(*hash), row));
+                row += 1;
             }
         }
-    }
-
-    fn newest_alike(&self, row_hash: u64) -> Option<u32> {
-        let is_alike = |row: &u32| self.row_hashes[*row as usize] == row_hash;
-        self.alike.find(row_hash, is_alike).copied()
     }
 
     /// Forgets the newest rows of the hash of `row` as long as they are dead.
     fn forget(&mut self, row: u32) {
         let hash = self.row_hashes[row as usize];
-        let hashes = &self.row_hashes;
-        let is_alike = |other: &u32| hashes[*other as usize] == hash;
-        let Ok(mut entry) = self.alike.find_entry(hash, is_alike) else { return };
-        let mut newest = *entry.get();
+        let known = self.alike.first(hash);
+        let mut newest = known;
         while newest != NONE && self.weights[newest as usize] == 0 {
             newest = self.older_alike[newest as usize];
         }
-        if newest == NONE {
-            entry.remove();
-        } else {
-            *entry.get_mut() = newest;
-        }
+        self.alike.replace(hash, known, newest);
     }
 
     /// Bytes of memory.
     pub(super) fn memory_bytes(&self) -> usize {
         let taken_back = self.taken_back.iter();
         self.weights.capacity() * size_of::<i64>()
-            + self.row_hashes.capacity() * size_of::<u64>()
-            + (self.newer.capacity() + self.older_alike.capacity()) * size_of::<u32>()
-            + self.alike.allocation_size()
+            + (self.row_hashes.capacity() + self.newer.capacity() + self.older_alike.capacity())
+                * size_of::<u32>()
+            + self.alike.memory_bytes()
             + taken_back.map(|(rows, _)| rows.get_array_memory_size()).sum::<usize>()
     }
 }
@@ -125,8 +113,9 @@ impl RowIndex {
         changes: &mut Changes,
     ) -> Result<()> {
         let mut open = Pairs::with_capacity(rows.len());
-        for (row, hash) in (0_u32..).zip(row_hashes) {
-            if let Some(kept) = changes.newest_alike(*hash) {
+        let row_hashes: Vec<u32> = row_hashes.iter().map(|hash| half(*hash)).collect();
+        for (row, kept) in (0_u32..).zip(changes.alike.first_of(&row_hashes)) {
+            if kept != NONE {
                 open.probe.push(row);
                 open.kept.push(kept);
             }
@@ -213,12 +202,8 @@ impl RowIndex {
         }
         if newer != NONE {
             self.older[newer as usize] = older;
-        } else if let Ok(mut head) = self.heads.find_entry(key_hash, |head| head.hash == key_hash) {
-            if older == NONE {
-                head.remove();
-            } else {
-                head.get_mut().newest = older;
-            }
+        } else {
+            self.heads.replace(half(key_hash), row, older);
         }
         changes.forget(row);
     }
@@ -231,7 +216,7 @@ impl RowIndex {
         let renumbered: Vec<u32> = alive.iter().map(number).collect();
         let saved = alive[..self.saved as usize].iter().filter(|alive| **alive).count();
         let segments = std::mem::take(&mut self.segments);
-        self.heads = HashTable::new();
+        self.heads = NumberTable::default();
         self.older = Vec::new();
         let matched = self.matched.as_mut().map(std::mem::take);
         for segment in segments {
@@ -262,7 +247,7 @@ impl RowIndex {
         let changes = std::mem::take(changes);
         let segments = std::mem::take(&mut self.segments);
         let saved = changes.weights[..self.saved as usize].iter().filter(|w| **w != 0).count();
-        self.heads = HashTable::new();
+        self.heads = NumberTable::default();
         self.older = Vec::new();
         let matched = self.matched.as_mut().map(std::mem::take);
         for segment in segments {

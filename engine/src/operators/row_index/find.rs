@@ -18,11 +18,10 @@ impl RowIndex {
     ) -> Result<Vec<Option<u32>>> {
         let mut found = vec![None; rows.len()];
         let mut open = Pairs::with_capacity(rows.len());
-        for row in 0..rows.len() {
-            let newest = self.newest(rows, row);
+        // Row numbers of a delta fit: the executor's batches are far below 2³².
+        for (row, newest) in (0_u32..).zip(self.newest_of(rows, 0..rows.len())) {
             if newest != NONE {
-                // Row numbers of a delta fit: the executor's batches are far below 2³².
-                open.probe.push(u32::try_from(row).unwrap_or(NONE));
+                open.probe.push(row);
                 open.kept.push(newest);
             }
         }

@@ -14,6 +14,7 @@ use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
 use super::touched::{Rows, Touched};
 use super::versions::{NONE, Versions, hashes_of};
 use crate::error::Result;
+use crate::operators::number_table::NumberTable;
 
 /// The rows that are brought back at a time.
 const RESTORED_ROWS: usize = if cfg!(test) { 3 } else { 16_384 };
@@ -48,7 +49,7 @@ impl Versions {
         if count <= RESTORED_ROWS {
             return self.restore_part(rows, keys, weighted);
         }
-        for part in self.parts(&rows.columns()[..keys.fields().len()], count)? {
+        for part in Self::parts(&rows.columns()[..keys.fields().len()], count)? {
             self.restore_part(&take_record_batch(rows, &part)?, keys, weighted)?;
         }
         Ok(())
@@ -56,10 +57,11 @@ impl Versions {
 
     /// The rows of these keys, those first that belong at the beginning of the table: a part of the table
     /// stays in the caches while its rows are put there. Rows of equal keys keep their order.
-    fn parts(&self, keys: &[ArrayRef], rows: usize) -> Result<Vec<UInt32Array>> {
+    fn parts(keys: &[ArrayRef], rows: usize) -> Result<Vec<UInt32Array>> {
         let parts = rows.div_ceil(RESTORED_ROWS).next_power_of_two();
         let hashes = hashes_of(keys, rows)?;
-        let part_of: Vec<usize> = hashes.iter().map(|hash| self.part(*hash, parts)).collect();
+        let part_of: Vec<usize> =
+            hashes.iter().map(|hash| NumberTable::part(*hash, parts)).collect();
         let mut ends = vec![0_usize; parts];
         part_of.iter().for_each(|part| ends[*part] += 1);
         let mut first = 0;

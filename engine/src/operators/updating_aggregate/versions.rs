@@ -10,30 +10,13 @@ use arrow::array::{ArrayRef, UInt32Array};
 use arrow::compute::{take, take_arrays};
 use datafusion::common::NullEquality;
 use datafusion::common::hash_utils::{RandomState, create_hashes};
-use hashbrown::HashTable;
 
 use crate::error::Result;
 use crate::operators::held::Picked;
-use crate::operators::row_index::{Pairs, equal_values};
+use crate::operators::number_table::{NumberTable, half};
+use crate::operators::row_index::equal_values;
 pub(super) use crate::operators::segments::NONE;
 use crate::operators::segments::Segments;
-
-/// The newest row of the group is in a snapshot of some time: one that forgets the group must say so.
-const SAVED: u8 = 1;
-
-/// The group is listed as changed since the last snapshot.
-const CHANGED: u8 = 2;
-
-/// Half of a key's hash is kept: eight bytes per group, and rarely a key to compare in vain.
-#[derive(Debug, Clone, Copy)]
-struct Entry {
-    hash: u32,
-    group: u32,
-}
-
-fn spread(hash: u32) -> u64 {
-    u64::from(hash).wrapping_mul(0x9E37_79B9_7F4A_7C15)
-}
 
 /// Half of the hash of each of `rows` keys.
 pub(super) fn hashes_of(keys: &[ArrayRef], rows: usize) -> Result<Vec<u32>> {
@@ -41,7 +24,7 @@ pub(super) fn hashes_of(keys: &[ArrayRef], rows: usize) -> Result<Vec<u32>> {
     if !keys.is_empty() {
         create_hashes(keys, &RandomState::default(), &mut hashes)?;
     }
-    Ok(hashes.iter().map(|hash| u32::try_from(hash >> 32).unwrap_or(NONE)).collect())
+    Ok(hashes.into_iter().map(half).collect())
 }
 
 /// Which groups some keys belong to.
@@ -63,12 +46,9 @@ impl Found {
 /// The newest row of every group.
 #[derive(Debug)]
 pub(super) struct Versions {
-    table: HashTable<Entry>,
+    table: NumberTable,
     pub(super) rows: Segments,
-    flags: Vec<u8>,
     free_groups: Vec<u32>,
-    /// Groups whose row is newer than the last snapshot; some may be gone by now.
-    changed: Vec<u32>,
     /// Keys of groups that a snapshot holds and that are gone since.
     removed: Vec<Vec<ArrayRef>>,
 }
@@ -76,11 +56,9 @@ pub(super) struct Versions {
 impl Versions {
     pub(super) fn new() -> Self {
         Self {
-            table: HashTable::new(),
-            rows: Segments::default(),
-            flags: Vec::new(),
+            table: NumberTable::default(),
+            rows: Segments::tracking_changes(),
             free_groups: Vec::new(),
-            changed: Vec::new(),
             removed: Vec::new(),
         }
     }
@@ -91,45 +69,46 @@ impl Versions {
 
     /// Makes room for `rows` groups in all.
     pub(super) fn reserve(&mut self, rows: usize) {
-        let known = self.table.len();
-        self.table.reserve(rows.saturating_sub(known), |entry| spread(entry.hash));
-    }
-
-    /// Which of `parts` equal parts of the table a key belongs to, by its hash. Both are powers of two,
-    /// and the lower bits of what the table is given are the place there.
-    pub(super) fn part(&self, hash: u32, parts: usize) -> usize {
-        let buckets = (self.table.capacity() * 8 / 7).next_power_of_two().max(parts);
-        let place = spread(hash) & (buckets as u64 - 1);
-        usize::try_from(place).unwrap_or_default() / (buckets / parts)
+        self.table.reserve(rows);
     }
 
     /// The groups of `rows` keys, all distinct.
     pub(super) fn find(&self, keys: &[ArrayRef], rows: usize) -> Result<Found> {
         let hashes = hashes_of(keys, rows)?;
-        let mut pairs = Pairs::default();
-        for (row, hash) in (0_u32..).zip(&hashes) {
-            let alike = self.table.iter_hash(spread(*hash)).filter(|entry| entry.hash == *hash);
-            for entry in alike {
-                pairs.probe.push(row);
-                pairs.kept.push(entry.group);
-            }
-        }
-        for (column, key) in keys.iter().enumerate() {
-            if pairs.len() == 0 {
-                break;
-            }
-            let probe = take(key, &UInt32Array::from(pairs.probe.clone()), None)?;
-            let kept = self.pick(&pairs.kept)?.column(column)?;
-            let equal = equal_values(&probe, &kept, NullEquality::NullEqualsNull)?;
-            if equal.true_count() < equal.len() {
-                pairs.retain(&equal);
-            }
-        }
-        let mut groups = vec![NONE; rows];
-        for (row, group) in pairs.probe.iter().zip(&pairs.kept) {
-            groups[*row as usize] = *group;
+        let mut groups = self.table.first_of(&hashes);
+        let mut open: Vec<u32> =
+            (0_u32..).zip(&groups).filter(|(_, group)| **group != NONE).map(|(r, _)| r).collect();
+        // Another round is for other keys of the same hash.
+        while !open.is_empty() {
+            let equal = self.have_keys(keys, &open, &groups)?;
+            let mut equal = equal.iter();
+            open.retain(|row| {
+                let group = &mut groups[*row as usize];
+                if equal.next().copied().unwrap_or(true) {
+                    return false;
+                }
+                *group = self.table.after(hashes[*row as usize], *group);
+                *group != NONE
+            });
         }
         Ok(Found { hashes, groups })
+    }
+
+    /// Whether the groups of these rows have the keys of the rows; nothing where they all have.
+    fn have_keys(&self, keys: &[ArrayRef], rows: &[u32], groups: &[u32]) -> Result<Vec<bool>> {
+        let groups: Vec<u32> = rows.iter().map(|row| groups[*row as usize]).collect();
+        let (picked, rows) = (self.pick(&groups)?, UInt32Array::from(rows.to_vec()));
+        let mut all: Vec<bool> = Vec::new();
+        for (column, key) in keys.iter().enumerate() {
+            let kept = picked.column(column)?;
+            let key = take(key, &rows, None)?;
+            let equal = equal_values(&key, &kept, NullEquality::NullEqualsNull)?;
+            if equal.true_count() < equal.len() {
+                all.resize(equal.len(), true);
+                all.iter_mut().zip(equal.values()).for_each(|(all, equal)| *all &= equal);
+            }
+        }
+        Ok(all)
     }
 
     /// The newest rows of these groups, ready to be gathered column by column.
@@ -139,7 +118,7 @@ impl Versions {
 
     /// All groups.
     pub(super) fn all(&self) -> Vec<u32> {
-        (0_u32..).take(self.flags.len()).filter(|group| self.rows.has_row(*group)).collect()
+        self.rows.all()
     }
 
     /// Replaces the rows of groups, and adds groups. The first columns are the keys `found` is of.
@@ -147,15 +126,7 @@ impl Versions {
         let new = found.groups.iter_mut().zip(&found.hashes);
         for (group, hash) in new.filter(|(group, _)| **group == NONE) {
             *group = self.add_group()?;
-            let entry = Entry { hash: *hash, group: *group };
-            self.table.insert_unique(spread(*hash), entry, |entry| spread(entry.hash));
-        }
-        for &group in &found.groups {
-            let flags = &mut self.flags[group as usize];
-            if *flags & CHANGED == 0 {
-                *flags |= CHANGED;
-                self.changed.push(group);
-            }
+            self.table.insert(*hash, *group);
         }
         self.rows.put(found.groups, columns)
     }
@@ -164,14 +135,10 @@ impl Versions {
     pub(super) fn remove(&mut self, found: &Found, keys: &[ArrayRef]) -> Result<()> {
         let mut saved: Vec<u32> = Vec::new();
         for (row, (&group, &hash)) in (0_u32..).zip(found.groups.iter().zip(&found.hashes)) {
-            let flags = &mut self.flags[group as usize];
-            if *flags & SAVED != 0 {
+            if self.rows.is_saved(group) {
                 saved.push(row);
-                *flags &= !SAVED;
             }
-            if let Ok(entry) = self.table.find_entry(spread(hash), |entry| entry.group == group) {
-                entry.remove();
-            }
+            self.table.remove(hash, group);
             self.free_groups.push(group);
         }
         if !saved.is_empty() {
@@ -184,18 +151,13 @@ impl Versions {
         if let Some(group) = self.free_groups.pop() {
             return Ok(group);
         }
-        let group = self.rows.add_number()?;
-        self.flags.push(0);
-        Ok(group)
+        self.rows.add_number()
     }
 
     /// Makes the next snapshot hold all groups.
     pub(super) fn forget_snapshots(&mut self) {
         self.removed.clear();
-        self.changed = self.all();
-        for group in &self.changed {
-            self.flags[*group as usize] |= CHANGED;
-        }
+        self.rows.forget_saved();
     }
 
     /// The newest rows of the groups changed since the last snapshot; the keys of those gone.
@@ -209,13 +171,7 @@ impl Versions {
     /// All that changed is in a snapshot. Returns the groups that did and are still there.
     pub(super) fn all_saved(&mut self) -> Vec<u32> {
         self.removed.clear();
-        let mut changed = std::mem::take(&mut self.changed);
-        changed.retain(|group| {
-            self.flags[*group as usize] &= !CHANGED;
-            self.rows.has_row(*group)
-        });
-        changed.iter().for_each(|group| self.flags[*group as usize] |= SAVED);
-        changed
+        self.rows.take_changed()
     }
 
     /// How many groups there are.
@@ -225,12 +181,10 @@ impl Versions {
 
     pub(super) fn memory_bytes(&self) -> usize {
         let removed = self.removed.iter().flatten().map(|key| key.get_array_memory_size());
-        let numbers = self.free_groups.capacity() + self.changed.capacity();
         self.rows.memory_bytes()
             + removed.sum::<usize>()
-            + self.table.allocation_size()
-            + self.flags.capacity()
-            + numbers * size_of::<u32>()
+            + self.table.memory_bytes()
+            + self.free_groups.capacity() * size_of::<u32>()
     }
 }
 
