@@ -344,13 +344,15 @@ impl RowIndex {
     /// The next pairs whose hashes are equal, a bounded number.
     fn candidates(&self, probe: &KeyedRows, cursor: &mut Cursor) -> Pairs {
         let mut pairs = Pairs::with_capacity(PAIRS.min(probe.len() - cursor.row));
-        let (mut newest, mut first) = (Vec::new(), cursor.row);
+        let (mut newest, mut older, mut first) = (Vec::new(), Vec::new(), cursor.row);
         while cursor.row < probe.len() {
             if cursor.row - first == newest.len() {
                 first = cursor.row;
                 newest = self.newest_of(probe, first..probe.len().min(first + AHEAD));
+                older = newest.iter().map(|row| self.older_than(*row)).collect();
             }
-            let mut candidate = cursor.candidate.unwrap_or(newest[cursor.row - first]);
+            let at = cursor.row - first;
+            let mut candidate = cursor.candidate.unwrap_or(newest[at]);
             // Row numbers of a delta fit: the executor's batches are far below 2³².
             let row = u32::try_from(cursor.row).unwrap_or(NONE);
             while candidate != NONE {
@@ -360,12 +362,18 @@ impl RowIndex {
                 }
                 pairs.probe.push(row);
                 pairs.kept.push(candidate);
-                candidate = self.older[candidate as usize];
+                let is_newest = candidate == newest[at];
+                candidate = if is_newest { older[at] } else { self.older_than(candidate) };
             }
             cursor.row += 1;
             cursor.candidate = None;
         }
         pairs
+    }
+
+    /// The row that follows in the chain.
+    fn older_than(&self, row: u32) -> u32 {
+        self.older.get(row as usize).copied().unwrap_or(NONE)
     }
 
     /// The newest row of the hash of each of these rows.

@@ -12,12 +12,14 @@
 //! Invariant: a number has at most one live row, the one its place names.
 
 use std::collections::VecDeque;
+use std::hint::black_box;
 
 use arrow::array::{Array, ArrayRef, AsArray, UInt32Array};
 use arrow::compute::take_arrays;
 use arrow::datatypes::DataType;
 
 use super::held::{Held, Picked};
+use super::number_table::AHEAD;
 pub(super) use super::number_table::NONE;
 use crate::error::{Error, Result};
 use crate::spill::SpillStore;
@@ -211,10 +213,11 @@ impl Segments {
 
     /// The rows of these numbers, ready to be gathered column by column.
     pub(super) fn pick(&self, numbers: &[u32]) -> Result<Picked<'_>> {
+        // Reads that do not wait for one another, before anything is done with them.
+        let places: Vec<Place> = numbers.iter().map(|n| self.places[*n as usize]).collect();
         let mut local = vec![usize::MAX; self.segments.len()];
         let mut used = Vec::new();
-        let place = |number: &u32| {
-            let place = self.places[*number as usize];
+        let place = |place: Place| {
             let (segment, row) = (place.segment, place.row());
             let local = &mut local[segment as usize];
             if *local == usize::MAX {
@@ -223,7 +226,7 @@ impl Segments {
             }
             (*local, row as usize)
         };
-        let places = numbers.iter().map(place).collect();
+        let places = places.into_iter().map(place).collect();
         Picked::new(used, places)
     }
 
@@ -248,6 +251,29 @@ impl Segments {
         Some(segment)
     }
 
+    /// Reads the places of some numbers, so that what is done with them next does not wait for each in
+    /// turn.
+    fn read_ahead(&self, numbers: &[u32]) {
+        let place = |number: &u32| self.places.get(*number as usize);
+        black_box(numbers.iter().filter_map(place).fold(0, |all, place| all ^ place.segment));
+    }
+
+    /// Gives a number its place. If its row there is new, the one it had is dead.
+    fn settle(&mut self, number: u32, place: Place, is_new: bool) {
+        let known = &mut self.places[number as usize];
+        let before = std::mem::replace(known, known.moved(place));
+        if !is_new {
+            return;
+        }
+        if let Some(changed) = &mut self.changed
+            && !before.is(CHANGED)
+        {
+            known.row |= CHANGED;
+            changed.push(number);
+        }
+        self.leave(before.segment);
+    }
+
     /// Adds a segment. `is_new` says whether its rows are: then those their numbers had before are dead.
     fn add_segment(&mut self, columns: Vec<ArrayRef>, numbers: Vec<u32>, is_new: bool) {
         let live = numbers.iter().filter(|number| **number != NONE).count();
@@ -259,19 +285,11 @@ impl Segments {
             // There are fewer segments than numbers.
             u32::try_from(self.segments.len() - 1).unwrap_or(NONE)
         });
-        for (row, number) in (0_u32..).zip(&numbers).filter(|(_, number)| **number != NONE) {
-            let place = &mut self.places[*number as usize];
-            let before = std::mem::replace(place, place.moved(Place::new(slot, row)));
-            if !is_new {
-                continue;
-            }
-            if let Some(changed) = &mut self.changed
-                && !before.is(CHANGED)
-            {
-                place.row |= CHANGED;
-                changed.push(*number);
-            }
-            self.leave(before.segment);
+        let mut rows = 0_u32..;
+        for numbers in numbers.chunks(AHEAD) {
+            self.read_ahead(numbers);
+            let kept = numbers.iter().zip(rows.by_ref()).filter(|(number, _)| **number != NONE);
+            kept.for_each(|(number, row)| self.settle(*number, Place::new(slot, row), is_new));
         }
         let held = Held::Memory(columns);
         let bytes = held.memory_bytes() + numbers.capacity() * size_of::<u32>();
