@@ -23,9 +23,20 @@ WITH x(a, b) AS (SELECT id, k FROM t) SELECT a, b FROM x WHERE a > 3
 WITH x AS (SELECT 1 AS a), y AS (SELECT a + 1 AS b FROM x) SELECT a, b FROM x, y
 WITH x AS (SELECT id FROM t) SELECT COUNT(*) FROM x AS p JOIN x AS q ON p.id = q.id
 WITH x AS (VALUES (1, 'a'), (2, 'b')) SELECT * FROM x
--- because: a stream has no end to iterate to, and a batch query means the same as a continuous one
--- refused: WITH RECURSIVE is not supported
+-- because: the names of WITH RECURSIVE c(x) are known in its second part, as the standard has it
+-- means: WITH RECURSIVE c AS (SELECT 1 AS x UNION ALL SELECT x + 1 FROM c WHERE x < 5) SELECT x FROM c
 WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c WHERE x < 5) SELECT x FROM c
+WITH RECURSIVE c AS (SELECT 1 AS x, 'a' AS s UNION ALL SELECT x * 2, s || 'b' FROM c WHERE x < 50) SELECT * FROM c
+WITH RECURSIVE c AS (SELECT 0 AS x UNION SELECT (x + 3) % 7 FROM c) SELECT x FROM c
+WITH RECURSIVE c AS (SELECT id, k, g FROM t WHERE id = 1 UNION ALL SELECT t.id, t.k, t.g FROM t JOIN c ON t.id = c.id + 1 WHERE c.g < 3) SELECT * FROM c
+-- because: the names of WITH RECURSIVE c(x) are known in its second part, as the standard has it
+-- means: WITH RECURSIVE a AS (SELECT id FROM r), c AS (SELECT MIN(id) AS x FROM a UNION ALL SELECT x + 1 FROM c WHERE x < (SELECT MAX(id) FROM a)) SELECT COUNT(*), SUM(x) FROM c
+WITH RECURSIVE a AS (SELECT id FROM r), c(x) AS (SELECT MIN(id) FROM a UNION ALL SELECT x + 1 FROM c WHERE x < (SELECT MAX(id) FROM a)) SELECT COUNT(*), SUM(x) FROM c
+WITH RECURSIVE x AS (SELECT id FROM t UNION ALL SELECT id FROM r) SELECT COUNT(*) FROM x
+WITH RECURSIVE x AS (SELECT id FROM t) SELECT COUNT(*) FROM x
+-- because: the names of WITH RECURSIVE c(x) are known in its second part, as the standard has it
+-- means: SELECT id FROM t WHERE id IN (WITH RECURSIVE c AS (SELECT 2 AS x UNION ALL SELECT x + 2 FROM c WHERE x < 8) SELECT x FROM c)
+SELECT id FROM t WHERE id IN (WITH RECURSIVE c(x) AS (SELECT 2 UNION ALL SELECT x + 2 FROM c WHERE x < 8) SELECT x FROM c)
 WITH t AS (SELECT 1 AS id) SELECT id FROM t
 SELECT (SELECT 1), (SELECT 'x'), (SELECT a FROM e)
 SELECT id FROM t WHERE (SELECT COUNT(*) FROM e) = 0

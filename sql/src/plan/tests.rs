@@ -112,9 +112,11 @@ fn what_cannot_run_for_ever_is_refused_with_the_way_out() {
     for query in [
         "SELECT STREAM userid FROM jobs LIMIT 3;",
         "SELECT STREAM userid FROM jobs ORDER BY userid;",
+        "WITH RECURSIVE c AS (SELECT n FROM jobs UNION ALL SELECT n + 1 FROM c WHERE n < 5)
+         SELECT STREAM n FROM c;",
     ] {
         let error = refused(query);
-        assert!(error.hint.is_some(), "{query}: {error:?}");
+        assert!(error.hint.is_some() && error.span.is_some(), "{query}: {error:?}");
     }
 }
 

@@ -12,6 +12,7 @@ mod expressions;
 mod from;
 mod group;
 pub(crate) mod monotonic;
+mod recursive;
 mod select;
 #[cfg(test)]
 mod tests;
@@ -181,12 +182,11 @@ fn query_inside(
     want_rowtime: bool,
 ) -> Result<Output, SqlError> {
     if let Some(with) = &mut query.with {
-        if with.recursive {
-            let error = SqlError::new("WITH RECURSIVE is not supported")
-                .with_hint("a stream has no end to iterate to");
-            return Err(span_of(with.with_token.0.span).into_iter().fold(error, SqlError::or_at));
-        }
+        let recursive = with.recursive;
         for cte in &mut with.cte_tables {
+            if recursive && recursive::resolve(cte, names)? {
+                continue;
+            }
             let output = self::query(&mut cte.query, names, true)?;
             let shape = renamed(&mut cte.alias, &mut cte.query, output.shape())?;
             names.ctes.push((cte.alias.name.value.clone(), shape));

@@ -57,6 +57,8 @@ use crate::functions::{CLOCK, bind_clock};
 
 /// Builds the dataflow of the collected steps.
 pub(super) fn translate(catalog: &Catalog, collected: Collector<'_>) -> Result<Dataflow, SqlError> {
+    // What a recursive query reads of its own rows is no input.
+    collected.steps.iter().try_for_each(refuse_rounds)?;
     let mut translator = Translator::new(catalog);
     for (name, columns) in &collected.inputs {
         translator.input(name, columns.iter().copied().collect())?;
@@ -417,6 +419,17 @@ fn physical(expr: &Expr, schema: &DFSchema) -> Result<Arc<dyn PhysicalExpr>, Sql
 
 fn physical_all(exprs: &[Expr], schema: &DFSchema) -> Result<Vec<Arc<dyn PhysicalExpr>>, SqlError> {
     exprs.iter().map(|expr| physical(expr, schema)).collect()
+}
+
+fn refuse_rounds(step: &Step) -> Result<(), SqlError> {
+    let makes_rounds = |plan: &LogicalPlan| Ok(matches!(plan, LogicalPlan::RecursiveQuery(_)));
+    if matches!(step.plan.exists(makes_rounds), Ok(false)) {
+        return Ok(());
+    }
+    let error = SqlError::new("WITH RECURSIVE cannot run continuously").with_hint(
+        "its rounds would begin anew with every row; ask once instead: SELECT without STREAM",
+    );
+    Err(step.span.into_iter().fold(error, SqlError::or_at))
 }
 
 fn refuse_limit() -> SqlError {
