@@ -26,6 +26,20 @@ fn lacks<'a>(text: &str, planted: &'a [Bug]) -> Vec<&'a str> {
 }
 
 #[test]
+fn the_table_has_them_all() {
+    let (planted, read) = (planted(), |path: &str| fs::read_to_string(root().join(path)));
+    let text = read("tests/PLANTED.md").expect("the table is there");
+    assert_eq!(lacks(&text, &planted), [""; 0], "run ./test planted, which writes it");
+    let names: Vec<&str> = planted.iter().map(|bug| bug.name.as_str()).collect();
+    let rows = text.lines().filter_map(|line| line.strip_prefix("| ")?.split_once(" | "));
+    let gone: Vec<&str> = rows
+        .map(|(name, _)| name)
+        .filter(|name| !names.contains(name) && !["mistake", "---"].contains(name))
+        .collect();
+    assert_eq!(gone, [""; 0], "no longer planted");
+}
+
+#[test]
 fn what_was_not_caught_is_not_in_the_table() {
     let planted = planted();
     let caught = [(&planted[0], vec!["a::b".to_owned(), "c".to_owned(), "d".to_owned()])];

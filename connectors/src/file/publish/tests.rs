@@ -3,9 +3,12 @@
 use std::fs;
 use std::sync::Barrier;
 use std::thread;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::{ABANDONED_MS, Complete, Folder};
+use millstream_engine::ManualClock;
+use object_store::memory::InMemory;
+
+use super::*;
 
 fn file(number: usize) -> Complete {
     let bytes = vec![b'a' + u8::try_from(number % 26).unwrap(); 200_000];
@@ -61,4 +64,19 @@ fn what_killed_processes_left_is_removed_when_it_is_old() {
     let mut names: Vec<String> = names.map(|name| name.into_string().unwrap()).collect();
     names.sort();
     assert_eq!(names, [".hidden", ".young.csv.0000000000000007.writing", "old.csv"]);
+}
+
+#[tokio::test]
+async fn an_object_is_created_once_and_meets_itself() {
+    let (store, clock) = (Arc::new(InMemory::new()), Arc::new(ManualClock::new(0)));
+    let (prefix, shown) = (Path::from("p"), "s3://b/p".to_owned());
+    let place = Place::Store(Store { store: Arc::clone(&store) as _, prefix, shown, clock });
+    place.publish(file(1)).await.unwrap();
+    // The answer was lost, and it is put again.
+    place.publish(file(1)).await.unwrap();
+    let other = Complete { bytes: b"another".to_vec(), ..file(1) };
+    let error = place.publish(other).await.unwrap_err();
+    assert!(error.message().ends_with("exists already, with other content"), "{error}");
+    let found = store.get(&Path::from("p/f/1.csv")).await.unwrap().bytes().await.unwrap();
+    assert_eq!(found, file(1).bytes);
 }

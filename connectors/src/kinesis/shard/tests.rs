@@ -475,6 +475,24 @@ async fn w9_time_spent_waiting_for_a_sink_makes_no_shard_idle() {
     assert!(*read_at.last().unwrap() - read_at[1] >= Duration::from_secs(30), "{read_at:?}");
 }
 
+/// Shards that are further on wait for none that has nothing to say, whatever lag it reports.
+#[tokio::test]
+async fn an_idle_shard_holds_up_no_other() {
+    let last = u64::try_from(RUN_BEGAN_MS).unwrap();
+    for lag_ms in [0, 60_000] {
+        let mut pages = vec![Ok(page(&[last], 0))];
+        pages.extend((0..200).map(|_| Ok(page(&[], lag_ms))));
+        let mut shard = shard(Resume::TrimHorizon, pages);
+        shard.reader.reading.idle_timeout = Duration::from_secs(30);
+        let alignment = shard.reader.reading.alignment.clone();
+        let is_near = || alignment.is_near(RUN_BEGAN_MS + DAY_MS);
+        assert_eq!(shard.steps(1).await, [last.to_string()]);
+        assert!(!is_near(), "more of that time may come");
+        assert_eq!(shard.steps(1).await, ["Idle"]);
+        assert!(is_near(), "with a lag of {lag_ms} ms");
+    }
+}
+
 /// A record of tomorrow, by the clock of Kinesis, does not make its shard wait until then.
 #[tokio::test]
 async fn k41_a_time_to_come_holds_up_nobody() {
