@@ -19,7 +19,7 @@ use std::sync::Arc;
 use arrow::datatypes::SchemaRef;
 use millstream_engine::definition::RelationDef;
 use millstream_engine::port::{Resume, Sink, Source, Table};
-use millstream_engine::{Clock, Error, Result};
+use millstream_engine::{Clock, Error, Result, Troubles};
 
 use crate::options::{ConnectorSpec, OptionError, RelationKind};
 
@@ -43,6 +43,8 @@ pub struct Context {
     pub base: PathBuf,
     /// Pieces of a file that are decoded at the same time.
     pub decoders: usize,
+    /// Where sinks say what they wait for.
+    pub troubles: Troubles,
 }
 
 /// When a source ends.

@@ -24,7 +24,7 @@ use millstream_connectors::{Context, Until};
 use millstream_engine::definition::{ColumnDef, RelationDef, Rowtime};
 use millstream_engine::port::{PartitionId, Resume, Source, SourceEvent};
 use millstream_engine::task::OwnedTask;
-use millstream_engine::{Clock, ErrorKind, SystemClock};
+use millstream_engine::{Clock, ErrorKind, SystemClock, Troubles};
 
 /// The test fails if it takes longer: a streaming reader's typical failure is to hang.
 async fn within<T>(seconds: u64, work: impl Future<Output = T>) -> T {
@@ -36,7 +36,8 @@ async fn within<T>(seconds: u64, work: impl Future<Output = T>) -> T {
 }
 
 fn context(until: Until) -> Context {
-    Context { clock: Arc::new(SystemClock::new()), until, seed: 7, base: ".".into(), decoders: 1 }
+    let (clock, troubles) = (Arc::new(SystemClock::new()), Troubles::default());
+    Context { clock, until, seed: 7, base: ".".into(), decoders: 1, troubles }
 }
 
 struct Peer {

@@ -1,9 +1,9 @@
-//! What a source waits for, for those who look at a job that does not move.
+//! What a source or sink waits for, for those who look at a job that does not move.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// What is wrong with which part of a source at present; shared by those who know and those who show.
+/// What is wrong with which part of a source, or which sink, at present; shared by those who know and those who show.
 #[derive(Debug, Clone, Default)]
 pub struct Troubles(Arc<Mutex<BTreeMap<Arc<str>, String>>>);
 

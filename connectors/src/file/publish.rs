@@ -15,7 +15,7 @@ use std::time::Duration;
 use ::parquet::file::reader::{FileReader, SerializedFileReader};
 use bytes::Bytes;
 use futures::StreamExt;
-use millstream_engine::{Clock, Error, ErrorKind, Result};
+use millstream_engine::{Clock, Error, ErrorKind, Result, Troubles};
 use object_store::path::{Path, PathPart};
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
 
@@ -46,6 +46,8 @@ pub(super) struct Store {
     prefix: Path,
     shown: String,
     clock: Arc<dyn Clock>,
+    /// Where it says that the store does not take a file.
+    troubles: Troubles,
 }
 
 /// A local folder.
@@ -89,7 +91,8 @@ impl Place {
                     Some(Err(error)) => return Err(store_error(&shown, error)),
                 }
                 let (prefix, clock) = (prefix.clone(), Arc::clone(&context.clock));
-                return Ok(Self::Store(Store { store, prefix, shown, clock }));
+                let troubles = context.troubles.clone();
+                return Ok(Self::Store(Store { store, prefix, shown, clock, troubles }));
             }
         };
         std::fs::create_dir_all(folder).map_err(|error| {
@@ -199,11 +202,18 @@ impl Store {
     {
         let began = self.clock.monotonic();
         let mut pause = RETRY_PAUSE;
+        let part: Arc<str> = self.shown.as_str().into();
         loop {
-            let Err(error) = call().await else { return Ok(()) };
+            let done = call().await;
             let waited = self.clock.monotonic().saturating_sub(began);
-            if error.kind() != ErrorKind::Retry || waited > RETRY_MAX {
-                return Err(error);
+            match done {
+                Err(error) if error.kind() == ErrorKind::Retry && waited <= RETRY_MAX => {
+                    self.troubles.set(&part, Some(error.message()));
+                }
+                done => {
+                    self.troubles.set(&part, None);
+                    return done;
+                }
             }
             self.clock.sleep(pause).await;
             pause = (pause * 2).min(RETRY_PAUSE_MAX);

@@ -203,7 +203,8 @@ mod tests {
             rowtime: Rowtime::Column { column: 0, delay_ms: 0 },
         };
         let clock = Arc::new(clock.clone());
-        let context = Context { clock, until, seed: 1, base: ".".into(), decoders: 1 };
+        let (base, troubles) = (".".into(), millstream_engine::Troubles::default());
+        let context = Context { clock, until, seed: 1, base, decoders: 1, troubles };
         GeneratorSource::open(&def, &[0, 1, 2, 3], &Resume::default(), &context)
     }
 

@@ -44,6 +44,7 @@ use crate::delta::total_rows;
 use crate::error::{Error, Result};
 use crate::executor::{EpochInput, EpochOutput, Executor};
 use crate::port::{Flush, Sink, Source, SourceEvent, Table};
+use crate::trouble::Troubles;
 
 /// How often an epoch runs without input, so that idle streams follow the clock.
 const HEARTBEAT: Duration = Duration::from_secs(1);
@@ -69,6 +70,8 @@ pub struct Job {
     pub memory: Option<MemoryBudget>,
     /// How its state survives; `None` for a job whose state ends with it.
     pub durability: Option<Durability>,
+    /// What its sinks wait for; sources have their own.
+    pub troubles: Troubles,
 }
 
 /// How the state of a job survives.
@@ -131,9 +134,18 @@ impl Job {
         let heartbeat = checkpoints.as_ref().map_or(HEARTBEAT, |c| c.interval.min(HEARTBEAT));
         let executor = Some(executor);
         let memory = Arc::new(Memory::new(&self.dataflow, self.memory));
-        let clock = self.clock;
-        let mut loop_ =
-            Loop { executor, drain, whole, checkpoints, memory, clock, progress, started };
+        let (clock, troubles) = (self.clock, self.troubles);
+        let mut loop_ = Loop {
+            executor,
+            drain,
+            whole,
+            checkpoints,
+            memory,
+            clock,
+            troubles,
+            progress,
+            started,
+        };
         loop_.epoch(first, &intake).await?;
         observe(&loop_.progress);
         while !intake.has_ended() {
@@ -178,6 +190,7 @@ struct Loop {
     checkpoints: Option<Checkpoints>,
     memory: Arc<Memory>,
     clock: Arc<dyn Clock>,
+    troubles: Troubles,
     progress: Progress,
     started: Duration,
 }
@@ -188,6 +201,7 @@ impl Loop {
         self.write_whole(false).await?;
         self.progress.lag_ms = intake.lag_ms();
         self.progress.troubles = intake.troubles();
+        self.progress.troubles.extend(self.troubles.list());
         self.progress.partitions = intake.metrics();
         if let Some(checkpoints) = &self.checkpoints {
             self.progress.checkpoints = checkpoints.metrics();

@@ -36,6 +36,7 @@ use crate::port::{
     DurableSink, Flush, OutputFile, PartitionId, Position, Resume, Sink, SinkReport, SinkState,
     Source, SourceBatch, SourceEvent,
 };
+use crate::trouble::Troubles;
 
 /// The numbers of a source that ends.
 const NUMBERS: i64 = 240;
@@ -394,6 +395,7 @@ impl World {
             reads,
             memory: None,
             durability: Some(Durability { owner, recovered, interval: Duration::ZERO, pausing }),
+            troubles: Troubles::default(),
         };
         Box::pin(job.run(stop, |_| {})).await.map(drop)
     }

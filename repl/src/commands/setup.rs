@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use millstream_connectors::{Context, Until};
 use millstream_engine::job::MemoryBudget;
-use millstream_engine::{Clock, SystemClock};
+use millstream_engine::{Clock, SystemClock, Troubles};
 
 use crate::cli::{End, JobArgs};
 use crate::failure::Failure;
@@ -40,7 +40,8 @@ pub(crate) fn context(until: End) -> Result<Context, Failure> {
     };
     // Differs from run to run and machine to machine: two processes are told apart by it.
     let seed = RandomState::new().hash_one((clock.now_ms(), std::process::id()));
-    Ok(Context { clock: Arc::new(clock), until, seed, base, decoders: cores() })
+    let (clock, troubles) = (Arc::new(clock), Troubles::default());
+    Ok(Context { clock, until, seed, base, decoders: cores(), troubles })
 }
 
 /// A session that speaks on standard output and standard error.

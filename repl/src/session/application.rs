@@ -7,13 +7,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use millstream_connectors::{Until, open_sink, open_source, open_table};
-use millstream_engine::Error;
+use millstream_connectors::{Context, Until, open_sink, open_source, open_table};
 use millstream_engine::dataflow::{Dataflow, NodeId, NodeKind};
 use millstream_engine::definition::{RelationDef, Rowtime};
 use millstream_engine::job::{Durability, Job, Progress, Read};
 use millstream_engine::port::{Sink, Source, Table};
 use millstream_engine::task::OwnedTask;
+use millstream_engine::{Error, Troubles};
 use millstream_sql::catalog::UNBOUNDED_STATE;
 use millstream_sql::plan::{self, Planned, QUERY_SINK, SHOWN_MODE};
 use millstream_sql::statement::{Query, SinkInput};
@@ -191,7 +191,9 @@ impl Session {
             Some(durability) if durability.owner.head().finished => Default::default(),
             _ => self.open_inputs(&dataflow, durability.as_ref()).await?,
         };
-        let context = &self.settings.context;
+        // The troubles are those of this job.
+        let troubles = Troubles::default();
+        let context = Context { troubles: troubles.clone(), ..self.settings.context.clone() };
         let (sources, tables) = inputs;
         let (mut shown, arriving) = ShownQueries::new();
         let mut outputs: Vec<(NodeId, Box<dyn Sink>)> = Vec::new();
@@ -204,7 +206,7 @@ impl Session {
             } else {
                 let def = self.catalog.sinks.get(name).map(|(def, _)| def);
                 let def = def.ok_or_else(|| undeclared(name))?;
-                open_sink(def, Arc::clone(&node.schema), node.updating, context).await?
+                open_sink(def, Arc::clone(&node.schema), node.updating, &context).await?
             };
             outputs.push((id, output));
         }
@@ -221,6 +223,7 @@ impl Session {
             reads,
             memory: self.settings.memory.clone(),
             durability,
+            troubles,
         };
         Ok(Running { job, reads: reader, queries: shown, arriving })
     }

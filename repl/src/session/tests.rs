@@ -61,6 +61,7 @@ impl Bench {
             seed: 7,
             base: folder.path().to_owned(),
             decoders: 2,
+            troubles: millstream_engine::Troubles::default(),
         };
         let (out, notes) = (Page::default(), Page::default());
         let console = Console {

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::sync::Barrier;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -66,11 +67,20 @@ fn what_killed_processes_left_is_removed_when_it_is_old() {
     assert_eq!(names, [".hidden", ".young.csv.0000000000000007.writing", "old.csv"]);
 }
 
+fn in_store(store: &Arc<InMemory>, clock: &ManualClock) -> Store {
+    Store {
+        store: Arc::clone(store) as _,
+        prefix: Path::from("p"),
+        shown: "s3://b/p".to_owned(),
+        clock: Arc::new(clock.clone()),
+        troubles: Troubles::default(),
+    }
+}
+
 #[tokio::test]
 async fn an_object_is_created_once_and_meets_itself() {
-    let (store, clock) = (Arc::new(InMemory::new()), Arc::new(ManualClock::new(0)));
-    let (prefix, shown) = (Path::from("p"), "s3://b/p".to_owned());
-    let place = Place::Store(Store { store: Arc::clone(&store) as _, prefix, shown, clock });
+    let store = Arc::new(InMemory::new());
+    let place = Place::Store(in_store(&store, &ManualClock::new(0)));
     place.publish(file(1)).await.unwrap();
     // The answer was lost, and it is put again.
     place.publish(file(1)).await.unwrap();
@@ -79,4 +89,41 @@ async fn an_object_is_created_once_and_meets_itself() {
     assert!(error.message().ends_with("exists already, with other content"), "{error}");
     let found = store.get(&Path::from("p/f/1.csv")).await.unwrap().bytes().await.unwrap();
     assert_eq!(found, file(1).bytes);
+}
+
+/// A store that does not answer for a while is asked again, and meanwhile it is said; one that never
+/// does is given up, as is what no waiting mends.
+#[tokio::test]
+async fn a_store_that_does_not_answer_is_asked_again_and_it_is_said() {
+    let clock = ManualClock::new(0);
+    let store = in_store(&Arc::new(InMemory::new()), &clock);
+    for (failures, is_given_up) in [(3, false), (1_000, true)] {
+        let asked = AtomicUsize::new(0);
+        let call = || async {
+            match asked.fetch_add(1, Ordering::Relaxed) < failures {
+                true => Err(Error::retry("no answer")),
+                false => Ok(()),
+            }
+        };
+        let (ended, told) = (AtomicBool::new(false), AtomicUsize::new(0));
+        let asking = async {
+            let done = store.persistently(call).await;
+            ended.store(true, Ordering::Relaxed);
+            done
+        };
+        let watching = async {
+            while !ended.load(Ordering::Relaxed) {
+                assert_eq!(store.troubles.list(), ["no answer"]);
+                told.fetch_add(1, Ordering::Relaxed);
+                clock.advance(RETRY_PAUSE_MAX);
+                tokio::task::yield_now().await;
+            }
+        };
+        let (done, ()) = tokio::join!(asking, watching);
+        assert_eq!(done.is_err(), is_given_up);
+        assert!(told.into_inner() >= failures.min(60), "it was not told each time");
+        assert!(store.troubles.list().is_empty(), "what is over is not said");
+    }
+    let wrong = store.persistently(|| async { Err(Error::settings("no such bucket")) }).await;
+    assert_eq!(wrong.unwrap_err().message(), "no such bucket");
 }

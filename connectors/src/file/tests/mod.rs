@@ -13,14 +13,15 @@ use std::sync::Arc;
 
 use arrow::datatypes::DataType;
 use millstream_engine::definition::{ColumnDef, RelationDef, Rowtime};
-use millstream_engine::{Clock, ManualClock};
+use millstream_engine::{Clock, ManualClock, Troubles};
 
 use crate::{Context, Until};
 
 /// A context whose clock stands still until the test moves it.
 fn context(base: &Path, clock: &ManualClock) -> Context {
     let clock: Arc<dyn Clock> = Arc::new(clock.clone());
-    Context { clock, until: Until::Ended, seed: 7, base: base.to_owned(), decoders: 2 }
+    let (base, troubles) = (base.to_owned(), Troubles::default());
+    Context { clock, until: Until::Ended, seed: 7, base, decoders: 2, troubles }
 }
 
 /// A relation of a text `A` and a number `N`, with these options.

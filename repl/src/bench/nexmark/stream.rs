@@ -11,7 +11,7 @@ use millstream_engine::dataflow::{Dataflow, NodeKind};
 use millstream_engine::fault::BadRow;
 use millstream_engine::job::{Job, Progress, Read};
 use millstream_engine::port::{Flush, Resume, Sink, SinkReport};
-use millstream_engine::{Clock, Delta, Error, Result as EngineResult, SystemClock};
+use millstream_engine::{Clock, Delta, Error, Result as EngineResult, SystemClock, Troubles};
 use millstream_sql::plan::stream_query;
 use millstream_sql::statement::SinkInput;
 use millstream_sql::{StatementKind, parse};
@@ -62,8 +62,14 @@ pub(super) fn run(planned: &Planned, input: &Input, lanes: usize) -> Result<Meas
     let runtime = runtime()?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let base = std::env::current_dir()?;
-    let context =
-        Context { clock: Arc::clone(&clock), until: Until::Ended, seed: 1, base, decoders: lanes };
+    let context = Context {
+        clock: Arc::clone(&clock),
+        until: Until::Ended,
+        seed: 1,
+        base,
+        decoders: lanes,
+        troubles: Troubles::default(),
+    };
     let rows = Arc::new(AtomicI64::new(0));
     let epochs = Mutex::new((Duration::ZERO, Vec::new()));
     let meter = Meter::start(&*clock);
@@ -122,7 +128,19 @@ async fn open(
     let (dataflow, clock) = (Arc::clone(&planned.dataflow), Arc::clone(&context.clock));
     // As fast as it goes: what the state may hold is not limited, and it is not kept.
     let (memory, durability) = (None, None);
-    Ok(Job { dataflow, sources, tables, sinks, clock, lanes: 1, reads, memory, durability })
+    let troubles = context.troubles.clone();
+    Ok(Job {
+        dataflow,
+        sources,
+        tables,
+        sinks,
+        clock,
+        lanes: 1,
+        reads,
+        memory,
+        durability,
+        troubles,
+    })
 }
 
 /// Counts the rows of a result that is dropped: each as often as its weight says.
