@@ -13,7 +13,7 @@ use millstream_engine::dataflow::{Dataflow, NodeKind};
 use millstream_engine::job::Progress;
 use millstream_engine::metrics::PartitionMetrics;
 
-use crate::output::cell_text;
+use crate::output::{cell_text, printable};
 
 /// How often those who see no status line are told of troubles: what is over by then is not told.
 pub const TROUBLES_EVERY: Duration = Duration::from_secs(5);
@@ -93,7 +93,7 @@ fn status(progress: &Progress, per_second: u64, now: Duration) -> String {
         let _infallible = write!(line, " · late {}", grouped(progress.rows_late));
     }
     if let Some((first, others)) = progress.troubles.split_first() {
-        let _infallible = write!(line, " · waiting: {}", first.escape_debug());
+        let _infallible = write!(line, " · waiting: {}", printable(first));
         if !others.is_empty() {
             let _infallible = write!(line, " and {} more", others.len());
         }
@@ -193,9 +193,9 @@ impl TroubleLog {
         let line = match (troubles.split_first(), &self.last) {
             (None, None) => return None,
             (None, Some(_)) => "no longer waiting".to_owned(),
-            (Some((first, [])), _) => format!("waiting: {}", first.escape_debug()),
+            (Some((first, [])), _) => format!("waiting: {}", printable(first)),
             (Some((first, others)), _) => {
-                format!("waiting: {} and {} more", first.escape_debug(), others.len())
+                format!("waiting: {} and {} more", printable(first), others.len())
             }
         };
         let told = self.last.as_ref();
@@ -386,10 +386,10 @@ mod tests {
 
     #[test]
     fn the_line_says_what_a_source_waits_for() {
-        let troubles = ["shard 1 is throttled", "shard 2 does not answer"].map(str::to_owned);
+        let troubles = ["'s3://b' is\u{1b}[2J slow", "shard 2 does not answer"].map(str::to_owned);
         let progress = Progress { troubles: troubles.to_vec(), ..Progress::default() };
         let line = status(&progress, 0, Duration::from_secs(1));
-        assert!(line.contains("waiting: shard 1 is throttled and 1 more"), "{line}");
+        assert!(line.contains(r"waiting: 's3://b' is\u{1b}[2J slow and 1 more"), "{line}");
     }
 
     #[test]

@@ -302,6 +302,12 @@ pub(super) fn io_text(error: &std::io::Error) -> String {
 
 /// A store's error, by what its reader must do.
 pub(crate) fn store_error(shown: &str, error: object_store::Error) -> Error {
+    let cause = innermost(&error);
+    // Not NotFound: that is of objects.
+    if cause.contains("<Code>NoSuchBucket</Code>") {
+        return Error::settings(format!("the bucket of '{shown}' does not exist"))
+            .with_hint("check the name and the endpoint");
+    }
     let mapped = match &error {
         object_store::Error::NotFound { .. } => {
             Error::settings(format!("'{shown}' does not exist"))
@@ -315,7 +321,7 @@ pub(crate) fn store_error(shown: &str, error: object_store::Error) -> Error {
             Error::settings(format!("no valid credentials for '{shown}'"))
                 .with_hint("set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")
         }
-        _ => Error::retry(format!("cannot access '{shown}': {}", innermost(&error))),
+        _ => Error::retry(format!("cannot access '{shown}': {cause}")),
     };
     mapped.with_source(error)
 }

@@ -19,7 +19,7 @@ use clap::ValueEnum;
 use millstream_engine::Delta;
 
 pub use screen::Screen;
-pub use table::{Widths, cell_text};
+pub use table::{Widths, cell_text, printable};
 
 /// The column that says whether a row is added (`+`) or taken back (`-`).
 pub const OP_COLUMN: &str = "_op";

@@ -168,7 +168,7 @@ pub fn cell_text(column: &dyn Array, row: usize) -> arrow::error::Result<String>
 
 /// `text` on one line: a line break or an escape sequence in the data must not break the table or
 /// drive the terminal.
-fn printable(text: &str) -> String {
+pub fn printable(text: &str) -> String {
     if !text.contains(char::is_control) {
         return text.to_owned();
     }
