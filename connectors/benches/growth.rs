@@ -186,35 +186,6 @@ fn filled_aggregate(keys: i64) -> Box<dyn Operator> {
     filled(&aggregate_spec(), vec![input(each_key(["k", "v"], keys))], keys)
 }
 
-#[divan::bench(args = KEYS, sample_count = 20)]
-fn aggregate(bencher: Bencher<'_, '_>, keys: i64) {
-    let mut operator = filled_aggregate(keys);
-    let mut epoch = 0;
-    bencher
-        .counter(ItemsCount::new(EVENTS))
-        .with_inputs(|| {
-            epoch += 1;
-            vec![input(events(["k", "v"], keys, epoch))]
-        })
-        .bench_local_values(|inputs| operator.step(&context(), inputs).expect("rows are counted"));
-}
-
-#[divan::bench(args = KEYS, sample_count = 20)]
-fn aggregate_from_json(bencher: Bencher<'_, '_>, keys: i64) {
-    let mut operator = filled_aggregate(keys);
-    let (mut decoding, mut epoch) = (Decoding::new(["k", "v"]), 0);
-    bencher
-        .counter(ItemsCount::new(EVENTS))
-        .with_inputs(|| {
-            epoch += 1;
-            records(keys, epoch)
-        })
-        .bench_local_values(|records| {
-            let inputs = vec![input(decoding.decode(&records))];
-            operator.step(&context(), inputs).expect("rows are counted")
-        });
-}
-
 fn filled_join(keys: i64) -> Box<dyn Operator> {
     let (left, right) = (schema(["a", "v"]), schema(["b", "w"]));
     let spec = HashJoinSpec {
@@ -235,31 +206,47 @@ fn filled_join(keys: i64) -> Box<dyn Operator> {
     filled(&spec, vec![input(each_key(["a", "v"], keys)), input(Vec::new())], keys)
 }
 
-#[divan::bench(args = KEYS, sample_count = 20)]
-fn join(bencher: Bencher<'_, '_>, keys: i64) {
-    let mut operator = filled_join(keys);
+/// Steps `operator` with what `inputs` makes of the events of each epoch; making `events` is not measured.
+fn stepped<E>(
+    bencher: Bencher<'_, '_>,
+    mut operator: Box<dyn Operator>,
+    events: impl Fn(u64) -> E,
+    mut inputs: impl FnMut(E) -> Vec<Input>,
+) {
     let mut epoch = 0;
     bencher
         .counter(ItemsCount::new(EVENTS))
         .with_inputs(|| {
             epoch += 1;
-            vec![input(Vec::new()), input(events(["b", "w"], keys, epoch))]
+            events(epoch)
         })
-        .bench_local_values(|inputs| operator.step(&context(), inputs).expect("rows are joined"));
+        .bench_local_values(|events| {
+            operator.step(&context(), inputs(events)).expect("rows are taken in")
+        });
+}
+
+#[divan::bench(args = KEYS, sample_count = 20)]
+fn aggregate(bencher: Bencher<'_, '_>, keys: i64) {
+    let inputs = |epoch| vec![input(events(["k", "v"], keys, epoch))];
+    stepped(bencher, filled_aggregate(keys), inputs, |inputs| inputs);
+}
+
+#[divan::bench(args = KEYS, sample_count = 20)]
+fn aggregate_from_json(bencher: Bencher<'_, '_>, keys: i64) {
+    let mut decoding = Decoding::new(["k", "v"]);
+    let decoded = |records: Vec<String>| vec![input(decoding.decode(&records))];
+    stepped(bencher, filled_aggregate(keys), |epoch| records(keys, epoch), decoded);
+}
+
+#[divan::bench(args = KEYS, sample_count = 20)]
+fn join(bencher: Bencher<'_, '_>, keys: i64) {
+    let inputs = |epoch| vec![input(Vec::new()), input(events(["b", "w"], keys, epoch))];
+    stepped(bencher, filled_join(keys), inputs, |inputs| inputs);
 }
 
 #[divan::bench(args = KEYS, sample_count = 20)]
 fn join_from_json(bencher: Bencher<'_, '_>, keys: i64) {
-    let mut operator = filled_join(keys);
-    let (mut decoding, mut epoch) = (Decoding::new(["b", "w"]), 0);
-    bencher
-        .counter(ItemsCount::new(EVENTS))
-        .with_inputs(|| {
-            epoch += 1;
-            records(keys, epoch)
-        })
-        .bench_local_values(|records| {
-            let inputs = vec![input(Vec::new()), input(decoding.decode(&records))];
-            operator.step(&context(), inputs).expect("rows are joined")
-        });
+    let mut decoding = Decoding::new(["b", "w"]);
+    let decoded = |records: Vec<String>| vec![input(Vec::new()), input(decoding.decode(&records))];
+    stepped(bencher, filled_join(keys), |epoch| records(keys, epoch), decoded);
 }

@@ -23,10 +23,10 @@ use crate::watermark::{Watermark, Watermarks};
 
 /// The function of the time of a row of an outer join: never earlier than its first argument, whatever
 /// the other side's row is.
-const JOINED_AT: &str = "__joined_at";
+pub const JOINED_AT: &str = "__joined_at";
 
 /// The function that is the clock of an epoch, which only goes on.
-const EPOCH_TIME: &str = "__epoch_time";
+pub const EPOCH_TIME: &str = "__epoch_time";
 
 /// The columns `expr` reads, if it is non-decreasing in each of them and reads at least one; in
 /// ascending order, each once.

@@ -22,6 +22,8 @@ pub mod fingerprint;
 pub mod format;
 #[cfg(test)]
 mod fuzz;
+#[cfg(test)]
+pub(crate) mod in_memory;
 pub mod manifest;
 pub mod protocol;
 pub mod recovery;

@@ -14,6 +14,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use super::format::StateFile;
+use super::in_memory::Objects;
 use super::manifest::Manifest;
 use super::protocol::{COMMITS, Owner, commit_name, commit_number, try_store};
 use super::store::{Created, StateStore, Stored};
@@ -68,14 +69,14 @@ struct Faulty {
     dice: Arc<Dice>,
     /// Whether it obeys the condition at all.
     overwrites: bool,
-    objects: Mutex<BTreeMap<String, Bytes>>,
+    objects: Objects,
     /// Creations whose sender has given up on them.
     delayed: Mutex<Vec<(String, Bytes)>>,
 }
 
 impl Faulty {
     fn new(dice: &Arc<Dice>) -> Self {
-        let (objects, delayed) = (Mutex::default(), Mutex::default());
+        let (objects, delayed) = (Objects::default(), Mutex::default());
         Self { dice: Arc::clone(dice), overwrites: false, objects, delayed }
     }
 
@@ -91,7 +92,7 @@ impl Faulty {
     }
 
     fn put(&self, name: &str, content: Bytes) -> Created {
-        let mut objects = self.objects.lock().unwrap();
+        let mut objects = self.objects.all();
         if objects.contains_key(name) && !self.overwrites {
             return Created::Exists;
         }
@@ -127,24 +128,17 @@ impl StateStore for Faulty {
     async fn read(&self, name: &str) -> Result<Option<Bytes>> {
         self.pass().await;
         self.fails()?;
-        Ok(self.objects.lock().unwrap().get(name).cloned())
+        self.objects.read(name).await
     }
 
     async fn list(&self, folder: &str) -> Result<Vec<Stored>> {
         self.pass().await;
         self.fails()?;
-        let objects = self.objects.lock().unwrap();
-        let inside = objects.iter().filter(|(name, _)| name.starts_with(folder));
-        let stored = |(name, content): (&String, &Bytes)| Stored {
-            name: name.clone(),
-            bytes: content.len() as u64,
-        };
-        Ok(inside.map(stored).collect())
+        self.objects.list(folder).await
     }
 
     async fn remove(&self, name: &str) -> Result<()> {
-        self.objects.lock().unwrap().remove(name);
-        Ok(())
+        self.objects.remove(name).await
     }
 
     fn place(&self) -> &'static str {
@@ -184,7 +178,7 @@ async fn process(store: Arc<Faulty>, id: u64, bug: Option<Bug>, believed: Believ
                     believed.lock().unwrap().push((head.number, head.nonce.clone(), head.epoch));
                     let old = head.number.saturating_sub(2);
                     (1..old).for_each(|number| {
-                        store.objects.lock().unwrap().remove(&commit_name(number));
+                        store.objects.all().remove(&commit_name(number));
                     });
                 }
                 // The planted mistake: it is tried under the next number.
@@ -210,7 +204,7 @@ async fn run(seed: u64, bug: Option<Bug>) -> Option<String> {
         }
     }
     // What is believed is there, and the changes are as many as the commits that made them.
-    let objects = store.objects.lock().unwrap();
+    let objects = store.objects.all();
     let highest = objects.keys().filter_map(|name| commit_number(name)).max().unwrap_or(0);
     for (number, (nonce, epoch)) in by_number.range(highest.saturating_sub(1)..) {
         let Some(file) = objects.get(&commit_name(*number)) else {

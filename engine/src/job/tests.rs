@@ -22,6 +22,7 @@ use tokio::sync::{Notify, mpsc, watch};
 use super::{Durability, Job};
 use crate::checkpoint::fingerprint;
 use crate::checkpoint::format::StateFile;
+use crate::checkpoint::in_memory::Objects;
 use crate::checkpoint::manifest::{Manifest, SourceRecord};
 use crate::checkpoint::protocol::{BASES, MARKERS, Owner, commit_number};
 use crate::checkpoint::recovery::{Discard, needed, recover, take_over};
@@ -53,7 +54,7 @@ const WAIT_MAX: Duration = Duration::from_secs(10);
 /// A store that ends the life of its process after so many calls.
 #[derive(Debug, Default)]
 struct Store {
-    objects: Mutex<BTreeMap<String, Bytes>>,
+    objects: Objects,
     calls_left: AtomicU64,
     over: Notify,
 }
@@ -70,20 +71,20 @@ impl Store {
     }
 
     fn newest(&self) -> Option<Manifest> {
-        let objects = self.objects.lock().unwrap();
+        let objects = self.objects.all();
         let name = objects.keys().filter(|name| commit_number(name).is_some()).max()?;
         Some(StateFile::decode(name, &objects[name]).unwrap().manifest)
     }
 
     fn has(&self, folder: &str) -> bool {
-        self.objects.lock().unwrap().keys().any(|name| name.starts_with(folder))
+        self.objects.all().keys().any(|name| name.starts_with(folder))
     }
 
     /// What the newest commit needs is there.
     fn check(&self) {
         let Some(newest) = self.newest() else { return };
         for name in needed(&newest) {
-            let there = self.objects.lock().unwrap().contains_key(&name);
+            let there = self.objects.all().contains_key(&name);
             assert!(there, "commit {} needs {name}", newest.number);
         }
     }
@@ -93,12 +94,8 @@ impl Store {
 impl StateStore for Store {
     async fn create(&self, name: &str, content: Bytes) -> Created {
         self.call().await;
-        {
-            let mut objects = self.objects.lock().unwrap();
-            if objects.contains_key(name) {
-                return Created::Exists;
-            }
-            objects.insert(name.to_owned(), content);
+        if let Created::Exists = self.objects.create(name, content).await {
+            return Created::Exists;
         }
         self.check();
         // It may have been created, and nobody heard of it.
@@ -108,23 +105,17 @@ impl StateStore for Store {
 
     async fn read(&self, name: &str) -> Result<Option<Bytes>> {
         self.call().await;
-        Ok(self.objects.lock().unwrap().get(name).cloned())
+        self.objects.read(name).await
     }
 
     async fn list(&self, folder: &str) -> Result<Vec<Stored>> {
         self.call().await;
-        let objects = self.objects.lock().unwrap();
-        let inside = objects.iter().filter(|(name, _)| name.starts_with(folder));
-        let stored = |(name, content): (&String, &Bytes)| Stored {
-            name: name.clone(),
-            bytes: content.len() as u64,
-        };
-        Ok(inside.map(stored).collect())
+        self.objects.list(folder).await
     }
 
     async fn remove(&self, name: &str) -> Result<()> {
         self.call().await;
-        self.objects.lock().unwrap().remove(name);
+        self.objects.remove(name).await?;
         self.check();
         Ok(())
     }

@@ -68,7 +68,7 @@ impl NumberTable {
 
     /// Reads what the hashes name, so that what is done with them next does not wait for each in turn.
     /// For a few hundred at most: what is read ahead is to stay in the cache.
-    pub(super) fn read_ahead(&self, hashes: impl Iterator<Item = u32>) {
+    fn read_ahead(&self, hashes: impl Iterator<Item = u32>) {
         let read = |all: u32, hash: u32| match self.slots.get(self.home(hash)) {
             Some(slot) => all ^ slot.number,
             None => all,
@@ -104,12 +104,25 @@ impl NumberTable {
 
     /// Puts `number` in the place of the only number of this hash and returns that; [`NONE`] if there
     /// was none.
-    pub(super) fn put_first(&mut self, hash: u32, number: u32) -> u32 {
+    fn put_first(&mut self, hash: u32, number: u32) -> u32 {
         if let Some(slot) = self.slot_of(hash, |_| true) {
             return std::mem::replace(&mut self.slots[slot].number, number);
         }
         self.insert(hash, number);
         NONE
+    }
+
+    /// Puts numbers in a row, from `first` on, each in the place of the only one of its hash. Returns what
+    /// was there before each.
+    pub(super) fn put_all(&mut self, hashes: &[u64], first: u32) -> Vec<u32> {
+        let mut before = Vec::with_capacity(hashes.len());
+        let mut numbers = first..;
+        for hashes in hashes.chunks(AHEAD) {
+            self.read_ahead(hashes.iter().map(|hash| half(*hash)));
+            let each = hashes.iter().zip(numbers.by_ref());
+            before.extend(each.map(|(hash, number)| self.put_first(half(*hash), number)));
+        }
+        before
     }
 
     /// Puts `new` in the place of a number of this hash; [`NONE`] forgets it.
@@ -261,6 +274,17 @@ mod tests {
         let table = NumberTable::default();
         assert_eq!(table.first_of(&[0, NONE]), [NONE, NONE]);
         assert_eq!((table.memory_bytes(), table.is_empty()), (0, true));
+    }
+
+    #[test]
+    fn what_a_number_took_the_place_of_is_said() {
+        let mut table = NumberTable::default();
+        let hashes: Vec<u64> = (0..1000).map(|n| (n % 300) << 32).collect();
+        let expected: Vec<u32> = (0..1000).map(|n| n - 300.min(n)).collect();
+        let before = table.put_all(&hashes, 0);
+        assert!(before[..300].iter().all(|before| *before == NONE));
+        assert_eq!(before[300..], expected[300..]);
+        assert_eq!(table.len(), 300);
     }
 
     #[test]

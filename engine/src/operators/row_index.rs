@@ -254,14 +254,7 @@ impl RowIndex {
         };
         let next = u32::try_from(first + rows.len()).map_err(|_| too_many())?;
         let first = next - u32::try_from(rows.len()).map_err(|_| too_many())?;
-        let mut row = first;
-        for hashes in rows.hashes.chunks(AHEAD) {
-            self.heads.read_ahead(hashes.iter().map(|hash| half(*hash)));
-            for hash in hashes {
-                self.older.push(self.heads.put_first(half(*hash), row));
-                row += 1;
-            }
-        }
+        self.older.extend(self.heads.put_all(&rows.hashes, first));
         if let Some(changes) = &mut self.changes {
             let columns: Vec<usize> = (0..rows.batch.num_columns()).collect();
             let older = &self.older[first as usize..];

@@ -18,13 +18,14 @@ use datafusion::logical_expr::{
 };
 use millstream_engine::clock::EpochTime;
 use millstream_engine::definition::TIMESTAMP_TYPE;
+use millstream_engine::monotonic::EPOCH_TIME;
 
 use super::TIME_TYPE;
 use super::calendar::split;
 
 /// `CURRENT_ROW_TIMESTAMP` as a call: of the row's time, with which the clock of its rows ends, or of
 /// nothing.
-pub(crate) const CLOCK: &str = "__epoch_time";
+pub(crate) const CLOCK: &str = EPOCH_TIME;
 
 pub(super) fn functions() -> Vec<ScalarUDF> {
     let constant = |name, of| ScalarUDF::from(Planned::new(name, of));

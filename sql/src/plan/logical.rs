@@ -29,7 +29,8 @@ use crate::error::SqlError;
 /// Finds the relations of a query.
 pub(super) type Lookup<'a> = dyn Fn(&str) -> Result<Arc<dyn TableSource>, SqlError> + 'a;
 
-/// The logical plan of `query`, not optimised yet; `at_time` puts the time of planning where it is asked for.
+/// The logical plan of `query`, not optimised yet; `at_time` puts the time of planning where it is asked
+/// for.
 pub(super) fn plan(
     query: &ast::Query,
     lookup: &Lookup<'_>,

@@ -1,9 +1,9 @@
 //! Which types may meet: values are compared, computed and mixed within one family only.
 //!
 //! Numbers go with numbers, texts with texts, each kind of time with itself, as in Kinesis Data
-//! Analytics: in pumps, which only that knows, and the views they read. DataFusion turns one side into the type of the other without
-//! a word (`k = 5` of a text `'05'` is false), and so do all other queries; so this looks at the plan of a
-//! pump before its rules do. A text *literal* beside a time is read as one when the query is planned; a
+//! Analytics: in pumps, which only that knows, and the views they read. DataFusion turns one side into
+//! the type of the other without a word (`k = 5` of a text `'05'` is false), and so do all other queries;
+//! so this looks at the plan of a pump before its rules do. A text *literal* beside a time is read as one when the query is planned; a
 //! wrong one is found there.
 //!
 //! Source: "Type conversion" of the Kinesis Data Analytics SQL reference.

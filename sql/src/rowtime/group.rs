@@ -128,12 +128,12 @@ pub(super) fn window_end(keys: &[Expr], sources: &[Source]) -> Result<WindowEnd,
     }
     let rowtimes = rowtimes(sources).ok_or("the rows of a table have no time")?;
     let others = other_times(sources);
-    for times in [&rowtimes, &others] {
+    for (times, end_column) in [(&rowtimes, end_column(keys, sources)), (&others, None)] {
         let is_time = |expr: &Expr| times.iter().any(|time| (time.is)(expr));
         if let Some(end) = keys.iter().find_map(|key| end_of(key, &is_time)) {
             return found(end);
         }
-        if let Some(end) = end_column(keys, sources) {
+        if let Some(end) = end_column {
             return found(end);
         }
         if let Some(end) = run_end(keys, times) {

@@ -21,7 +21,7 @@ use crate::syntax::{self, arguments_of, binary, call};
 
 /// The time of a row of an outer windowed join: its first argument is the time of the side that is
 /// always there, its second that of the other, its third when the first is let go of.
-pub(crate) const JOINED_AT: &str = "__joined_at";
+pub(crate) const JOINED_AT: &str = millstream_engine::monotonic::JOINED_AT;
 
 /// The window on a relation in `FROM`: how many milliseconds before and after a row of the other side
 /// it reaches.

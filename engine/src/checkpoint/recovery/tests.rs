@@ -1,46 +1,9 @@
 //! What a restart refuses to go on from.
 
-use std::collections::BTreeMap;
-use std::sync::Mutex;
-
-use async_trait::async_trait;
-use bytes::Bytes;
-
 use super::*;
+use crate::checkpoint::in_memory::Objects;
 use crate::checkpoint::protocol::{MARKERS, Owner};
-use crate::checkpoint::store::{Created, Stored};
 use crate::clock::ManualClock;
-
-/// Objects in memory.
-#[derive(Debug, Default)]
-struct Objects(Mutex<BTreeMap<String, Bytes>>);
-
-#[async_trait]
-impl StateStore for Objects {
-    async fn create(&self, name: &str, content: Bytes) -> Created {
-        let before = self.0.lock().unwrap().insert(name.to_owned(), content);
-        if before.is_some() { Created::Exists } else { Created::Yes }
-    }
-
-    async fn read(&self, name: &str) -> Result<Option<Bytes>> {
-        Ok(self.0.lock().unwrap().get(name).cloned())
-    }
-
-    async fn list(&self, folder: &str) -> Result<Vec<Stored>> {
-        let objects = self.0.lock().unwrap();
-        let inside = objects.keys().filter(|name| name.starts_with(folder));
-        Ok(inside.map(|name| Stored { name: name.clone(), bytes: 1 }).collect())
-    }
-
-    async fn remove(&self, name: &str) -> Result<()> {
-        self.0.lock().unwrap().remove(name);
-        Ok(())
-    }
-
-    fn place(&self) -> &'static str {
-        "the test"
-    }
-}
 
 fn node(fingerprint: &str, owner: &str) -> NodeRecord {
     let (fingerprint, owner) = (fingerprint.to_owned(), owner.to_owned());
@@ -71,11 +34,11 @@ async fn a_commit_of_another_history_is_no_part_of_this_one() {
     let owner = committed(&shared(&ours), 1, 4).await;
     committed(&shared(&theirs), 2, 4).await;
     recover(&shared(&ours), owner.head()).await.unwrap();
-    let other = theirs.0.lock().unwrap()[&commit_name(3)].clone();
-    ours.0.lock().unwrap().insert(commit_name(3), other);
+    let other = theirs.all()[&commit_name(3)].clone();
+    ours.all().insert(commit_name(3), other);
     let error = recover(&shared(&ours), owner.head()).await.unwrap_err();
     assert!(error.message().contains("does not follow"), "{error}");
-    ours.0.lock().unwrap().remove(&commit_name(3));
+    ours.all().remove(&commit_name(3));
     let error = recover(&shared(&ours), owner.head()).await.unwrap_err();
     assert!(error.message().contains("lacks commits/"), "{error}");
 }
@@ -114,7 +77,7 @@ async fn a_state_that_was_put_back_is_refused_until_it_begins_anew() {
         Owner::claim(Arc::clone(&store), Arc::new(ManualClock::new(0)), seed, prepare)
     };
     for gone in [6, 5, 4, 3, 2, 1] {
-        objects.0.lock().unwrap().remove(&commit_name(gone));
+        objects.all().remove(&commit_name(gone));
         let error = claim(2, false).await.unwrap_err();
         assert!(error.message().contains("the output of commit 6 is published"), "{error}");
     }

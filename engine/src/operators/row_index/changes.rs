@@ -12,7 +12,7 @@ use datafusion::common::NullEquality;
 use super::keyed::{KeyedRows, equal_values, hash_columns};
 use super::{NONE, Pairs, RowIndex};
 use crate::error::Result;
-use crate::operators::number_table::{AHEAD, NumberTable, half};
+use crate::operators::number_table::{NumberTable, half};
 
 /// Below this many dead rows nothing is reclaimed.
 const DEAD_ROWS: usize = 1024;
@@ -40,22 +40,17 @@ pub(super) struct Changes {
 impl Changes {
     /// Adds rows. `older` are those that were the newest of their keys' hashes.
     pub(super) fn push(&mut self, rows: &KeyedRows, older: &[u32], row_hashes: &[u64]) {
-        let mut row = u32::try_from(self.weights.len()).unwrap_or(NONE);
-        let mut each = older.iter().zip((0..rows.len()).map(|row| rows.weight(row)));
-        for hashes in row_hashes.chunks(AHEAD) {
-            self.alike.read_ahead(hashes.iter().map(|hash| half(*hash)));
-            for (hash, (older, weight)) in hashes.iter().zip(each.by_ref()) {
-                self.negative += usize::from(weight < 0);
-                self.weights.push(weight);
-                self.newer.push(NONE);
-                if *older != NONE {
-                    self.newer[*older as usize] = row;
-                }
-                self.row_hashes.push(half(*hash));
-                self.older_alike.push(self.alike.put_first(half(*hash), row));
-                row += 1;
-            }
+        let first = u32::try_from(self.weights.len()).unwrap_or(NONE);
+        self.newer.resize(self.newer.len() + rows.len(), NONE);
+        for (row, older) in (first..).zip(older).filter(|(_, older)| **older != NONE) {
+            self.newer[*older as usize] = row;
         }
+        for weight in (0..rows.len()).map(|row| rows.weight(row)) {
+            self.negative += usize::from(weight < 0);
+            self.weights.push(weight);
+        }
+        self.older_alike.extend(self.alike.put_all(row_hashes, first));
+        self.row_hashes.extend(row_hashes.iter().map(|hash| half(*hash)));
     }
 
     /// Forgets the newest rows of the hash of `row` as long as they are dead.

@@ -64,6 +64,14 @@ impl Endless {
         self.program.start(&RUN)
     }
 
+    /// A run that is killed when it has written so many files.
+    fn run_and_kill(&self, files: usize) {
+        let (mut run, out) = (self.run(), self.out().join("passed"));
+        run.wait_until("files are written", || visible(&out).len() >= files);
+        run.signal("KILL");
+        run.wait();
+    }
+
     /// A folder of the state.
     pub(super) fn state(&self, folder: &str) -> PathBuf {
         self.folder.path().join(".millstream/app").join(folder)
@@ -211,11 +219,7 @@ fn o3_of_processes_that_sleep_one_goes_on() {
 #[test]
 fn s7_a_copied_state_goes_on() {
     let mut endless = Endless::start();
-    let mut first = endless.run();
-    let out = endless.out().join("passed");
-    first.wait_until("something is written", || visible(&out).len() > 2);
-    first.signal("KILL");
-    first.wait();
+    endless.run_and_kill(3);
     let folder = endless.folder.path();
     let copy = |from: &Path, to: &Path| {
         let status = std::process::Command::new("cp").arg("-r").args([from, to]).status();
@@ -232,11 +236,7 @@ fn s7_a_copied_state_goes_on() {
 #[test]
 fn o8_a_state_that_was_put_back_is_refused() {
     let mut endless = Endless::start();
-    let mut first = endless.run();
-    let out = endless.out().join("passed");
-    first.wait_until("much is written", || visible(&out).len() > 4);
-    first.signal("KILL");
-    first.wait();
+    endless.run_and_kill(5);
     let markers = endless.objects("committed");
     let published = markers.last().unwrap().trim_end_matches(".json");
     let commits = endless.objects("commits");
