@@ -25,6 +25,10 @@ use crate::watermark::{Watermark, Watermarks};
 /// the other side's row is.
 pub const JOINED_AT: &str = "__joined_at";
 
+/// The function of the time of a row of a join by rows: the dataflow puts the watermark of the join on
+/// its first argument.
+pub const MET_AT: &str = "__met_at";
+
 /// The function that is the clock of an epoch, which only goes on.
 pub const EPOCH_TIME: &str = "__epoch_time";
 
@@ -158,7 +162,8 @@ pub fn watermark_of(
     watermarks: &Watermarks,
 ) -> Result<Option<Watermark>> {
     let function = (expr.as_ref() as &dyn std::any::Any).downcast_ref::<ScalarFunctionExpr>();
-    if let Some(function) = function.filter(|function| function.name() == JOINED_AT)
+    if let Some(function) =
+        function.filter(|function| [JOINED_AT, MET_AT].contains(&function.name()))
         && let Some(time) = function.args().first()
     {
         return watermark_of(time, schema, watermarks);

@@ -26,6 +26,7 @@ mod partitions;
 pub mod per_window;
 pub mod project;
 mod row_index;
+pub mod rows_join;
 mod segments;
 pub mod session_window;
 pub mod sliding_window;

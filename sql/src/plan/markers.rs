@@ -24,6 +24,7 @@ use super::functions::functions;
 use super::models;
 use super::not_in;
 use super::over_partition::over_partition;
+use super::rows_window;
 use super::subquery_values;
 use crate::rewrite::ARRIVAL_ORDER;
 use crate::rowtime::HIDDEN_ROWTIME;
@@ -35,8 +36,11 @@ use crate::statement::clauses::{STAGGER, WITHIN};
 pub(super) const STAGGER_END: &str = "__stagger_end";
 
 /// The marker functions.
-pub(super) fn markers() -> [ScalarUDF; 5] {
+pub(super) fn markers() -> [ScalarUDF; 7] {
+    let [in_window, met_at] = rows_window::functions();
     [
+        in_window,
+        met_at,
         ends_at::marker(),
         ScalarUDF::from(Counts::new()),
         ScalarUDF::from(Marker::new(STAGGER)),

@@ -28,6 +28,7 @@ mod order;
 mod over_partition;
 mod padded;
 mod relations;
+mod rows_window;
 mod shift;
 mod subquery_values;
 #[cfg(test)]

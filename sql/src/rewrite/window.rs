@@ -76,6 +76,9 @@ fn hint_of(frame: &WindowFrame) -> Option<Expr> {
         return None;
     }
     let length = match &frame.start_bound {
+        WindowFrameBound::CurrentRow if frame.units == WindowFrameUnits::Rows => {
+            return Some(call(ROWS, Span::empty(), vec![syntax::number(0)]));
+        }
         WindowFrameBound::CurrentRow => {
             return Some(syntax::interval("0", DateTimeField::Second));
         }
@@ -87,7 +90,10 @@ fn hint_of(frame: &WindowFrame) -> Option<Expr> {
     match (&frame.units, &frame.start_bound) {
         (WindowFrameUnits::Range, WindowFrameBound::Preceding(_)) => Some(length),
         (WindowFrameUnits::Range, _) => Some(call(FOLLOWING, Span::empty(), vec![length])),
-        _ => Some(call(ROWS, Span::empty(), vec![length])),
+        (WindowFrameUnits::Rows, WindowFrameBound::Preceding(_)) => {
+            Some(call(ROWS, Span::empty(), vec![length]))
+        }
+        _ => None,
     }
 }
 

@@ -1,12 +1,12 @@
 //! `FROM`: which relations a `SELECT` reads and which columns they show.
 
 use datafusion::sql::sqlparser::ast::{
-    BinaryOperator, Expr, Ident, JoinConstraint, JoinOperator, ObjectName, Select, SetExpr,
-    Spanned, TableAlias, TableFactor, TableVersion, TableWithJoins, Value,
+    BinaryOperator, Expr, Ident, JoinConstraint, JoinOperator, ObjectName, Select, SelectItem,
+    SetExpr, Spanned, TableAlias, TableFactor, TableVersion, TableWithJoins, Value,
 };
 use datafusion::sql::sqlparser::tokenizer::Span;
 
-use super::windowed::{Meeting, Window};
+use super::windowed::{self, Edge, Meeting, Window};
 use super::{Names, RelationShape, Renamed, expressions, query, renamed, time_of};
 use crate::error::SqlError;
 use crate::source::span_of;
@@ -98,6 +98,11 @@ impl Source {
         }
     }
 
+    /// The column that says when its window of `ROWS` lets go of a row.
+    fn until(&self) -> Option<Expr> {
+        matches!(self.window, Some(Window::Rows(_))).then(|| self.column(windowed::UNTIL))
+    }
+
     /// The column with the row's time; none for a table.
     pub(super) fn rowtime(&self) -> Option<Expr> {
         self.shape.as_ref()?.rowtime().map(|name| self.column(name))
@@ -113,8 +118,12 @@ pub(super) fn sources(select: &mut Select, names: &mut Names<'_>) -> Result<Vec<
         table_with_joins(item, names, &mut sources, &mut unnamed)?;
         if right > 0 && right + 1 == sources.len() {
             // A comma between windowed relations is a join without a condition of its own.
-            if let Some(meeting) = meet(&sources, right) {
+            if let Some(meeting) = meet(&sources, right)? {
                 let condition = meeting.condition();
+                let inner = JoinOperator::Inner(JoinConstraint::None);
+                if let Some(last) = sources.last_mut() {
+                    last.joined = Some(meeting.time(&inner));
+                }
                 select.selection = Some(match select.selection.take() {
                     Some(other) => {
                         let other = Expr::Nested(Box::new(other));
@@ -154,7 +163,7 @@ fn table_with_joins(
             }
         }
         if right + 1 == sources.len()
-            && let Some(meeting) = meet(sources, right)
+            && let Some(meeting) = meet(sources, right)?
         {
             spell_out(&mut join.join_operator, sources, first, right);
             meeting.narrow(&mut join.join_operator)?;
@@ -177,10 +186,15 @@ fn table_with_joins(
 }
 
 /// How the source at `right` meets those before it, if any of them has a window.
-fn meet(sources: &[Source], right: usize) -> Option<Meeting> {
+fn meet(sources: &[Source], right: usize) -> Result<Option<Meeting>, SqlError> {
     let (left, joined) = sources.split_at(right);
-    let window = left.last().and_then(|last| last.window.filter(|_| last.joined.is_none()));
-    Meeting::of((time_of(left), window), joined.first()?)
+    let [joined] = joined else { return Ok(None) };
+    let last = left.last().filter(|last| last.joined.is_none());
+    let (Some(time), Some(other)) = (time_of(left), joined.rowtime()) else { return Ok(None) };
+    let window = last.and_then(|last| last.window);
+    let until = last.and_then(Source::until);
+    let left = Edge { time, window, until };
+    Meeting::of(left, Edge { time: other, window: joined.window, until: joined.until() })
 }
 
 /// Turns `NATURAL` into `USING` the declared columns that both sides have, for the system columns of
@@ -336,12 +350,20 @@ fn table(factor: &mut TableFactor, names: &Names<'_>) -> Result<Source, SqlError
         (Some((_, span)), None) => return Err(state_ttl::refused(span, "such a relation")),
         (None, _) => None,
     };
-    if renamed.is_some() || counted.is_some() {
-        let mut projection = shape.iter().flat_map(RelationShape::all).collect();
+    let until = match (window, &shape) {
+        (Some(Window::Rows(rows)), Some(shape)) => {
+            shape.rowtime().map(|time| windowed::until(time, rows))
+        }
+        _ => None,
+    };
+    let window = window.filter(|window| until.is_some() || !matches!(window, Window::Rows(_)));
+    if renamed.is_some() || counted.is_some() || until.is_some() {
+        let mut projection: Vec<SelectItem> = shape.iter().flat_map(RelationShape::all).collect();
         if let Some(renamed) = renamed {
             projection = renamed.projection;
             shape = Some(renamed.shape);
         }
+        projection.extend(until);
         let alias = alias.take().unwrap_or_else(|| TableAlias {
             explicit: true,
             name: qualifier.clone().unwrap_or_else(|| Ident::new("")),

@@ -456,6 +456,9 @@ fn window_frame(rewriter: &Rewriter<'_>, closing: usize) -> Option<Vec<TokenWith
         call
     };
     if is(first, "CURRENT") && is(first + 1, "ROW") && first + 2 == end {
+        if is(start, "ROWS") {
+            return Some(call(ROWS, &[at(Token::Number("0".to_owned(), false))]));
+        }
         let zero = Token::SingleQuotedString("0".to_owned());
         let interval = [Token::make_keyword("INTERVAL"), zero, Token::make_keyword("SECOND")];
         return Some(interval.map(at).to_vec());

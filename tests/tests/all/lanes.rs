@@ -119,6 +119,14 @@ const QUERIES: &[(&str, &str)] = &[
          ON s.k = x.k AND x.t <= s.t AND (s.t < x.until OR x.until IS NULL)",
     ),
     (
+        "SELECT STREAM a.t, a.k, a.v AS av, b.v AS bv
+         FROM s OVER (ROWS 3 PRECEDING) AS a FULL JOIN r OVER (ROWS 1 PRECEDING) AS b ON a.k = b.k",
+        "SELECT a.t, a.k, a.v, b.v FROM (SELECT *, LEAD(t, 4) OVER (ORDER BY t) AS u FROM s) AS a
+         FULL JOIN (SELECT *, LEAD(t, 2) OVER (ORDER BY t) AS u FROM r) AS b ON a.k = b.k
+           AND ((a.t <= b.t AND (b.t < a.u OR a.u IS NULL))
+             OR (b.t <= a.t AND (a.t < b.u OR b.u IS NULL)))",
+    ),
+    (
         "SELECT STREAM a.t, a.k, b.v FROM s AS a LEFT JOIN r AS b
          ON a.k = b.k AND STEP(a.t BY INTERVAL '10' SECOND) = STEP(b.t BY INTERVAL '10' SECOND)",
         "SELECT a.t, a.k, b.v FROM s AS a LEFT JOIN r AS b

@@ -14,6 +14,7 @@ use millstream_engine::operators::lookup_join::{LookupJoinSpec, LookupKind};
 
 use super::columns::Columns;
 use super::interval::{Interval, interval_of, same_time};
+use super::rows_join::windows_of;
 use super::temporal::as_of;
 use super::{Translator, physical};
 use crate::error::SqlError;
@@ -29,6 +30,9 @@ pub(super) struct Half {
 
 impl Translator<'_> {
     pub(super) fn join(&mut self, join: &Join) -> Result<NodeId, SqlError> {
+        if let Some((windows, join)) = windows_of(join) {
+            return self.rows_join(&join, &windows);
+        }
         let times = as_of(join);
         let join = times.as_ref().map_or(join, |(_, join)| join);
         let left = self.half(&join.left, join.on.iter().map(|(left, _)| left))?;

@@ -15,6 +15,7 @@ mod origin;
 mod over;
 mod rank;
 mod reach;
+mod rows_join;
 mod session;
 mod sort;
 mod stagger;
