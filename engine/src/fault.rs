@@ -19,6 +19,12 @@ use crate::operators::row_text;
 /// The name of the stream of bad and late rows.
 pub const ERROR_STREAM: &str = "ERROR_STREAM";
 
+/// The length of `MESSAGE` in characters, as documented.
+const MESSAGE_LENGTH: usize = 4096;
+
+/// The length of `DATA_ROW` in characters, as documented: two for each byte of the row.
+const DATA_ROW_LENGTH: usize = 49_152;
+
 /// Why a row was set aside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Reason {
@@ -163,9 +169,9 @@ pub fn error_stream_batch(rows: &[BadRow], now_ms: i64) -> Result<RecordBatch> {
         Arc::clone(&time),
         text(&level),
         text(&|r| Some(r.reason.name().to_owned())),
-        text(&|r| Some(r.message.clone())),
+        text(&|r| Some(cut(&r.message, MESSAGE_LENGTH).to_owned())),
         Arc::new(rows.iter().map(|r| r.rowtime_ms).collect::<TimestampMillisecondArray>()),
-        text(&|r| Some(hex(&r.raw))),
+        text(&|r| Some(hex(&r.raw[..r.raw.len().min(DATA_ROW_LENGTH / 2)]))),
         text(&|r| from_pump(r).then(|| r.stream.to_string())),
         text(&|r| (!from_pump(r)).then(|| r.stream.to_string())),
         text(&|r| (!r.partition.is_empty()).then(|| r.partition.to_string())),
@@ -236,6 +242,12 @@ pub(crate) fn rowtime_of(batch: &RecordBatch, index: usize) -> Option<i64> {
     (index < times.len() && times.is_valid(index)).then(|| times.value(index))
 }
 
+/// The first so many characters of a text.
+fn cut(text: &str, characters: usize) -> &str {
+    let end = text.char_indices().nth(characters).map_or(text.len(), |(end, _)| end);
+    text.get(..end).unwrap_or(text)
+}
+
 fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write;
     bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
@@ -263,6 +275,30 @@ mod tests {
         let batch = error_stream_batch(&[row], 7).unwrap();
         let shown = arrow::util::pretty::pretty_format_batches(&[batch]).unwrap().to_string();
         assert!(shown.contains("7b2261223a2278227d") && shown.contains("shardId-000000000000"));
+    }
+
+    #[test]
+    fn texts_have_their_documented_lengths_and_raw_is_whole() {
+        for (letters, kept) in [(4095, 4095), (4096, 4096), (4097, 4096)] {
+            let row = BadRow {
+                reason: Reason::Undecodable,
+                message: "ä€𝄞x".chars().cycle().take(letters).collect(),
+                stream: "S".into(),
+                partition: "p".into(),
+                position: String::new(),
+                rowtime_ms: None,
+                raw: vec![0xe4; letters * 6],
+            };
+            let batch = error_stream_batch(std::slice::from_ref(&row), 7).unwrap();
+            let text = |name: &str| {
+                let column = batch.column_by_name(name).unwrap();
+                column.as_string::<i32>().value(0).to_owned()
+            };
+            let expected: String = row.message.chars().take(kept).collect();
+            assert_eq!(text("MESSAGE"), expected);
+            assert_eq!(text("DATA_ROW"), "e4".repeat(kept * 6));
+            assert_eq!(text("RAW").chars().count(), letters * 6);
+        }
     }
 
     #[test]
