@@ -1,6 +1,6 @@
 //! DataFusion's errors in our words, with their place in the text.
 
-use datafusion::common::{Diagnostic, SchemaError};
+use datafusion::common::{Column, Diagnostic, SchemaError};
 use datafusion::error::DataFusionError;
 
 use millstream_engine::error::words_of;
@@ -60,6 +60,10 @@ fn position(location: datafusion::common::Location) -> Position {
 
 fn from_schema(error: &SchemaError) -> SqlError {
     match error {
+        SchemaError::FieldNotFound { field, .. } if is_inside_row_value(field) => {
+            SqlError::new("not supported: (a, b) IN (SELECT …) that reads the row around it")
+                .with_hint("write EXISTS (SELECT 1 FROM … WHERE … AND x = t.a AND y = t.b)")
+        }
         SchemaError::FieldNotFound { field, valid_fields } => {
             let names: Vec<&str> = valid_fields.iter().map(|field| field.name.as_str()).collect();
             let error = SqlError::new(format!("column {} does not exist", field.flat_name()));
@@ -75,6 +79,11 @@ fn from_schema(error: &SchemaError) -> SqlError {
         }
         other => SqlError::new(lower(&other.to_string())),
     }
+}
+
+/// Whether a column was looked for where DataFusion has put the rows of a subquery.
+fn is_inside_row_value(field: &Column) -> bool {
+    field.relation.as_ref().is_some_and(|name| name.table().starts_with("__correlated_sq"))
 }
 
 fn from_plan(message: &str) -> SqlError {

@@ -49,7 +49,7 @@ fn without_match(condition: InSubquery, schema: &DFSchema) -> Result<Expr> {
 }
 
 /// An expression of the row, as it is written inside the subquery.
-fn of_the_row(expr: Expr, schema: &DFSchema) -> Result<Expr> {
+pub(super) fn of_the_row(expr: Expr, schema: &DFSchema) -> Result<Expr> {
     let outside = |expr: Expr| match expr {
         Expr::Column(column) => {
             let field = Arc::clone(schema.field_from_column(&column)?);

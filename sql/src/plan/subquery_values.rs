@@ -6,6 +6,9 @@
 //!   x IN (q)      CASE WHEN the mark of the rows of q that equal x THEN TRUE
 //!                      WHEN x IS NULL and the mark of q, or the mark of the NULLs of q THEN NULL
 //!                      ELSE FALSE END
+//!   x > ANY (q)   CASE WHEN the mark of the rows of q below x THEN TRUE
+//!                      WHEN the mark of those of which that is not known THEN NULL ELSE FALSE END
+//!   x > ALL (q)   the same of the rows that are not below x, the other way round
 //! ```
 //!
 //! How a subquery that reads the row around it becomes such a join is DataFusion's: it does that for a
@@ -15,13 +18,16 @@ use std::sync::Arc;
 
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{Column, ExprSchema, Result, ScalarValue};
-use datafusion::logical_expr::expr::{Exists, InSubquery};
+use datafusion::logical_expr::expr::{Exists, InSubquery, SetComparison, SetQuantifier};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::{
-    BinaryExpr, Expr, ExprSchemable, Filter, LogicalPlan, LogicalPlanBuilder, Subquery, lit, when,
+    BinaryExpr, Expr, ExprSchemable, Filter, LogicalPlan, LogicalPlanBuilder, Subquery,
+    binary_expr, lit, when,
 };
 use datafusion::optimizer::decorrelate_predicate_subquery::DecorrelatePredicateSubquery;
 use datafusion::optimizer::{OptimizerContext, OptimizerRule};
+
+use super::not_in::of_the_row;
 
 /// `node`, a projection or an aggregate, over an input in which its subqueries are columns.
 pub(super) fn marked(node: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
@@ -43,7 +49,9 @@ pub(super) fn marked(node: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
 }
 
 fn has_subquery(expr: &Expr) -> bool {
-    let is_one = |expr: &Expr| matches!(expr, Expr::Exists(_) | Expr::InSubquery(_));
+    let is_one = |expr: &Expr| {
+        matches!(expr, Expr::Exists(_) | Expr::InSubquery(_) | Expr::SetComparison(_))
+    };
     expr.exists(|expr| Ok(is_one(expr))).unwrap_or(false)
 }
 
@@ -64,6 +72,9 @@ impl Marks {
             }
             Expr::InSubquery(condition) => {
                 self.is_in(condition)?.map(|value| (value, condition.negated))
+            }
+            Expr::SetComparison(comparison) => {
+                self.compared(comparison)?.map(|value| (value, false))
             }
             _ => return Ok(Transformed::no(expr)),
         };
@@ -103,6 +114,29 @@ impl Marks {
         }
         let null = lit(ScalarValue::Boolean(None));
         when(equal, lit(true)).when(unknown, null).otherwise(lit(false)).map(Some)
+    }
+
+    fn compared(&mut self, comparison: &SetComparison) -> Result<Option<Expr>> {
+        let SetComparison { expr: value, subquery, op, quantifier } = comparison;
+        let rows = subquery.subquery.as_ref();
+        let (qualifier, field) = rows.schema().qualified_field(0);
+        let column = Expr::Column(Column::from((qualifier, field)));
+        let value = of_the_row(value.as_ref().clone(), self.input.schema())?;
+        let holds = binary_expr(value, *op, column);
+        let is_any = *quantifier == SetQuantifier::Any;
+        let decides = if is_any { holds.clone().is_true() } else { holds.clone().is_false() };
+        let mut marks = Vec::new();
+        for condition in [decides, holds.is_null()] {
+            let some = LogicalPlanBuilder::from(rows.clone()).filter(condition)?.build()?;
+            let outer_ref_columns = some.all_out_ref_exprs();
+            let some = Subquery { outer_ref_columns, ..subquery.with_plan(Arc::new(some)) };
+            let Some(mark) = self.exists(some)? else { return Ok(None) };
+            marks.push(mark);
+        }
+        let mut marks = marks.into_iter();
+        let (Some(decided), Some(unknown)) = (marks.next(), marks.next()) else { return Ok(None) };
+        let null = lit(ScalarValue::Boolean(None));
+        when(decided, lit(is_any)).when(unknown, null).otherwise(lit(!is_any)).map(Some)
     }
 
     /// The column that says of each row whether it meets `condition`, a subquery alone; none if that

@@ -11,7 +11,9 @@
 use arrow::datatypes::DataType;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchema, DataFusionError, Result, ScalarValue};
-use datafusion::logical_expr::expr::{AggregateFunction, InList, InSubquery, ScalarFunction};
+use datafusion::logical_expr::expr::{
+    AggregateFunction, InList, InSubquery, ScalarFunction, SetComparison,
+};
 use datafusion::logical_expr::planner::RawBinaryExpr;
 use datafusion::logical_expr::type_coercion::binary::BinaryTypeCoercer;
 use datafusion::logical_expr::{
@@ -206,7 +208,8 @@ impl Seen<'_> {
             Expr::InList(InList { expr, list, .. }) => {
                 list.iter().find_map(|value| self.pair(expr, value, "compared"))
             }
-            Expr::InSubquery(InSubquery { expr, subquery, .. }) => {
+            Expr::InSubquery(InSubquery { expr, subquery, .. })
+            | Expr::SetComparison(SetComparison { expr, subquery, .. }) => {
                 let column = subquery.subquery.schema().fields().first()?.data_type().clone();
                 meet((expr, &self.type_of(expr)?), (expr, &column), "compared")
             }

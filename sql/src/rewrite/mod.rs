@@ -12,8 +12,10 @@ mod modulo;
 mod monotonic;
 mod pattern;
 mod period;
+mod quantified;
 mod refused;
 mod row_value;
+mod session;
 mod text;
 mod time;
 mod unnest;
@@ -59,7 +61,7 @@ impl VisitorMut for Rewriter {
 
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<SqlError> {
         monotonic::select(select);
-        stop_on(refused::select(select))
+        stop_on(refused::select(select).and_then(|()| quantified::select(select)))
     }
 
     fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<SqlError> {
@@ -78,7 +80,8 @@ impl VisitorMut for Rewriter {
     }
 
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<SqlError> {
-        stop_on(cast::expression(expr).and_then(|()| match expr {
+        let rewritten = cast::expression(expr).and_then(|()| quantified::expression(expr));
+        stop_on(rewritten.and_then(|()| match expr {
             Expr::Identifier(name) => refused::name(name),
             _ => Ok(()),
         }))
@@ -89,6 +92,7 @@ impl VisitorMut for Rewriter {
             pattern::expression,
             period::expression,
             text::expression,
+            session::expression,
             time::expression,
             modulo::expression,
             row_value::expression,

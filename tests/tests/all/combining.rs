@@ -32,6 +32,44 @@ fn subqueries_of_every_kind() {
     }
 }
 
+/// What a quantifier stands for, in words that DataFusion has.
+#[test]
+fn comparisons_with_all_rows_of_a_subquery() {
+    let pairs = "SELECT k, v FROM r WHERE v > 40";
+    let equal = "r.v > 40 AND r.k = s.k AND r.v = s.v";
+    let unlike = "r.v > 40 AND (r.k = s.k AND r.v = s.v) IS NOT FALSE";
+    for (query, plain) in [
+        (
+            "k = ANY (SELECT k FROM r WHERE v > 40)",
+            "k IN (SELECT k FROM r WHERE v > 40)".to_owned(),
+        ),
+        (
+            "k <> ALL (SELECT k FROM r WHERE v > 48)",
+            "NOT EXISTS (SELECT 1 FROM r WHERE v > 48 AND (r.k = s.k) IS NOT FALSE)".to_owned(),
+        ),
+        (
+            "v > ALL (SELECT v FROM r WHERE r.k = s.k)",
+            "NOT EXISTS (SELECT 1 FROM r WHERE r.k = s.k AND (s.v > r.v) IS NOT TRUE)".to_owned(),
+        ),
+        (
+            "v > SOME (SELECT v FROM r WHERE r.k = s.k)",
+            "EXISTS (SELECT 1 FROM r WHERE r.k = s.k AND s.v > r.v)".to_owned(),
+        ),
+        (&format!("(k, v) IN ({pairs})"), format!("EXISTS (SELECT 1 FROM r WHERE {equal})")),
+        (
+            &format!("(k, v) NOT IN ({pairs})"),
+            format!("NOT EXISTS (SELECT 1 FROM r WHERE {unlike})"),
+        ),
+        (
+            &format!("v < 10 OR (k, v) IN ({pairs})"),
+            format!("v < 10 OR EXISTS (SELECT 1 FROM r WHERE {equal})"),
+        ),
+    ] {
+        let stream = format!("SELECT STREAM k, v FROM s WHERE {query}");
+        check(&stream, &format!("SELECT k, v FROM s WHERE {plain}"));
+    }
+}
+
 #[test]
 fn joins_by_time_free_their_rows_and_lose_none() {
     let on = "a.k = b.k AND a.t BETWEEN b.t - INTERVAL '8' SECOND AND b.t + INTERVAL '3' SECOND";

@@ -73,6 +73,7 @@ scripts! {
     identifiers: "select/identifiers.slt",
     order_by_limit: "select/order_limit.slt",
     patterns: "select/patterns.slt",
+    quantified: "select/quantified.slt",
     state_ttl: "select/state_ttl.slt",
     subqueries: "select/subqueries.slt",
     subqueries_as_values: "select/subqueries_as_values.slt",
