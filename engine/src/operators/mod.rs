@@ -7,6 +7,7 @@
 mod consolidate;
 pub mod constant;
 pub mod contents;
+pub mod epoch_order;
 pub mod expire;
 pub mod filter;
 pub mod hash_join;

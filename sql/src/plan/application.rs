@@ -35,8 +35,21 @@ pub(super) struct Step {
     /// The plan with that order, where it has been taken off: where the result is not shown as a whole,
     /// the rows themselves have to come in it.
     pub(super) sorted: Option<LogicalPlan>,
+    /// Where rows have a time and are written as they come: they come in its order.
+    pub(super) timed: Option<Timed>,
     /// Where the query stands, for errors that have no better place.
     pub(super) span: Option<Span>,
+}
+
+/// An optimised query that gives the time of its rows as well.
+#[derive(Debug)]
+pub(super) struct Timed {
+    /// The query's columns, and the time behind them where it is none of them.
+    pub(super) plan: LogicalPlan,
+    /// The column that is the time.
+    pub(super) time: usize,
+    /// How many columns the query has.
+    pub(super) width: usize,
 }
 
 /// Where a query's rows go.
@@ -96,14 +109,21 @@ impl<'a> Collector<'a> {
 
     /// Adds the sink `def`, which writes `input`.
     pub(super) fn sink(&mut self, def: &RelationDef, input: &SinkInput) -> Result<(), SqlError> {
-        let (plan, span) = match input {
-            SinkInput::Query(query) => (self.scope.plan(query, false)?.plan, query.span),
-            SinkInput::Relation(name) => {
-                let plan = self.relation(&name.value).map_err(|error| error.or_at(name.span))?;
-                (plan, name.span)
+        let target = Target::Sink(def.name.clone(), Mode::of(def));
+        match input {
+            SinkInput::Query(query) => {
+                let plan = self.scope.plan(query, false)?.plan;
+                self.add(&def.name, target, plan, query.span)?;
+                self.time_last(query)
             }
-        };
-        self.add(&def.name, Target::Sink(def.name.clone(), Mode::of(def)), plan, span)
+            SinkInput::Relation(name) => {
+                let at = |error: SqlError| error.or_at(name.span);
+                let plan = self.relation(&name.value, false).map_err(at)?;
+                self.add(&def.name, target, plan, name.span)?;
+                let timed = self.relation(&name.value, true).ok();
+                self.time(timed, name.span)
+            }
+        }
     }
 
     /// Adds the view `name`, to be read while the application runs.
@@ -115,7 +135,30 @@ impl<'a> Collector<'a> {
     /// Adds a query whose rows go to the sink `name`.
     pub(super) fn query(&mut self, name: &str, query: &Query) -> Result<(), SqlError> {
         let plan = self.scope.plan(query, false)?.plan;
-        self.add(name, Target::Sink(name.to_owned(), Mode::Shown), plan, query.span)
+        self.add(name, Target::Sink(name.to_owned(), Mode::Shown), plan, query.span)?;
+        self.time_last(query)
+    }
+
+    /// Gives the step added last, which writes the rows of `query`, their times.
+    fn time_last(&mut self, query: &Query) -> Result<(), SqlError> {
+        let planned = self.scope.plan(query, true)?;
+        self.time(planned.has_rowtime.then_some(planned.plan), query.span)
+    }
+
+    fn time(&mut self, plan: Option<LogicalPlan>, span: Span) -> Result<(), SqlError> {
+        let Some(step) = self.steps.last_mut() else { return Ok(()) };
+        // Whoever asks for an order gets that.
+        let is_ordered = !step.order.is_empty() || step.sorted.is_some();
+        let writes_changes = !matches!(step.target, Target::Sink(_, Mode::Whole));
+        let Some(plan) = plan.filter(|_| writes_changes && !is_ordered) else { return Ok(()) };
+        let columns = step.plan.schema().fields();
+        let (plan, time) = match columns.iter().position(|column| column.name() == ROWTIME) {
+            Some(time) => (step.plan.clone(), time),
+            None => (optimize(plan).map_err(|error| error.or_at(span))?, columns.len()),
+        };
+        let width = columns.len();
+        step.timed = Some(Timed { plan, time, width });
+        Ok(())
     }
 
     /// Adds what can put rows into `error_stream`: every pump, and every external stream whole.
@@ -137,10 +180,11 @@ impl<'a> Collector<'a> {
         self.inputs.contains_key(ERROR_STREAM)
     }
 
-    /// The plan of `SELECT *` of a relation.
-    fn relation(&self, name: &str) -> Result<LogicalPlan, SqlError> {
+    /// The plan of `SELECT *` of a relation; `timed`, with its `ROWTIME` behind.
+    fn relation(&self, name: &str, timed: bool) -> Result<LogicalPlan, SqlError> {
         let plan = self.scope.scan(name)?;
-        let columns = self.scope.columns(name).ok_or_else(|| self.scope.unknown(name))?;
+        let mut columns = self.scope.columns(name).ok_or_else(|| self.scope.unknown(name))?;
+        columns.extend(timed.then(|| ROWTIME.to_owned()));
         insert::declared_columns(plan, &columns)
     }
 
@@ -168,7 +212,8 @@ impl<'a> Collector<'a> {
         let Ordered { plan, order, taken_off } = ordered;
         let owner = owner.into();
         let sorted = taken_off.then_some(whole);
-        self.steps.push(Step { owner, target, plan, order, sorted, span: Some(span) });
+        let step = Step { owner, target, plan, order, sorted, timed: None, span: Some(span) };
+        self.steps.push(step);
         Ok(())
     }
 

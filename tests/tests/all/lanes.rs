@@ -5,9 +5,11 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use millstream_tests::pipeline::Pipeline;
+use arrow::array::AsArray;
+use arrow::datatypes::TimestampMillisecondType;
+use millstream_tests::pipeline::{Happening, Pipeline};
 
-use crate::oracle::{DECLARATIONS, check_seeds};
+use crate::oracle::{DECLARATIONS, batch, check_seeds};
 
 /// A continuous query and the batch query it must equal: together they have every operator.
 const QUERIES: &[(&str, &str)] = &[
@@ -192,4 +194,40 @@ fn every_operator_that_keeps_state_is_in_a_query() {
         }
     }
     assert!(missing.is_empty(), "no query here has {missing:?}");
+}
+
+#[test]
+fn a_sink_is_given_the_rows_of_all_lanes_in_the_order_of_their_time() {
+    let queries = [
+        "SELECT STREAM ROWTIME, k, COUNT(*) FROM s GROUP BY k, STEP(s.ROWTIME BY INTERVAL '10' SECOND)",
+        "SELECT STREAM ROWTIME, SUM(v) OVER (PARTITION BY k ROWS 3 PRECEDING) AS n FROM s",
+        "SELECT STREAM ROWTIME, k, COUNT(*) FROM s
+         WINDOWED BY STAGGER (PARTITION BY k RANGE INTERVAL '1' MINUTE)",
+    ];
+    for query in queries {
+        let mut pipeline = Pipeline::new(DECLARATIONS, query, 4);
+        let schema = pipeline.stream("S").stream_schema();
+        let event = |happening| ("S".to_owned(), "p".to_owned(), happening);
+        let mut times: Vec<i64> = Vec::new();
+        let mut take = |output: millstream_engine::executor::EpochOutput| {
+            for delta in output.sinks.into_iter().flat_map(|(_, deltas)| deltas) {
+                times.extend(
+                    delta.batch.column(0).as_primitive::<TimestampMillisecondType>().values(),
+                );
+            }
+        };
+        for epoch in 0..4_i64 {
+            let rows: Vec<_> = (0..500_i64)
+                .map(|n| 1_541_066_400_000 + (epoch * 500 + n) * 700)
+                .map(|time| (time, i32::try_from(time / 700 % 11).ok(), Some(1.0)))
+                .collect();
+            let rows = event(Happening::Rows(batch(&rows, &schema)));
+            let events =
+                if epoch == 0 { vec![event(Happening::Discovered), rows] } else { vec![rows] };
+            take(pipeline.epoch(&events));
+        }
+        take(pipeline.end());
+        assert!(times.len() > 100, "{query}: {} rows", times.len());
+        assert!(times.is_sorted(), "{query}: {times:?}");
+    }
 }

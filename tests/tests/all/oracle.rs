@@ -66,7 +66,7 @@ fn random_stream(rng: &mut StdRng, taken: &mut HashSet<i64>) -> Partitions {
 
 /// All rows of a stream as a batch of `schema`; columns other than its three are NULL, and `ROWTIME` is
 /// the time.
-fn batch(rows: &[(i64, Option<i32>, Option<f64>)], schema: &SchemaRef) -> RecordBatch {
+pub(crate) fn batch(rows: &[(i64, Option<i32>, Option<f64>)], schema: &SchemaRef) -> RecordBatch {
     let times: ArrayRef =
         Arc::new(rows.iter().map(|row| Some(row.0)).collect::<TimestampMillisecondArray>());
     let column = |field: &Arc<Field>| -> ArrayRef {

@@ -8,6 +8,7 @@ mod columns;
 mod constant;
 mod expire;
 mod grouping;
+mod in_time;
 mod interval;
 mod join;
 mod model;
@@ -177,7 +178,14 @@ impl<'a> Translator<'a> {
             bind_clock(plan.clone(), time).map_err(|error| from_datafusion(&error))
         };
         let time = self.dataflow.epoch_time.clone();
-        let mut node = self.plan(&bound(&step.plan, &time)?)?;
+        let in_time = match &step.timed {
+            Some(timed) => self.in_time(&bound(&timed.plan, &time)?, timed)?,
+            None => None,
+        };
+        let mut node = match in_time {
+            Some(node) => node,
+            None => self.plan(&bound(&step.plan, &time)?)?,
+        };
         let updating = self.dataflow.node(node).updating;
         if let (Target::Sink(_, Mode::Shown), Some(sorted), false) =
             (&step.target, &step.sorted, updating)
