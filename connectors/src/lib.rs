@@ -11,6 +11,7 @@ pub mod generator;
 pub mod kinesis;
 pub mod memory;
 pub mod options;
+mod silent;
 pub mod state;
 
 use std::path::PathBuf;
@@ -76,7 +77,8 @@ pub fn validate(kind: RelationKind, def: &RelationDef) -> Result<(), OptionError
 }
 
 /// Opens the stream `def`, reading the columns `projection` of [`RelationDef::stream_schema`], to go
-/// on from `resume`.
+/// on from `resume`. A stream without options is one inside the application that nothing feeds: it has
+/// no rows.
 ///
 /// # Errors
 ///
@@ -87,6 +89,9 @@ pub async fn open_source(
     resume: &Resume,
     context: &Context,
 ) -> Result<Box<dyn Source>> {
+    if def.options.is_empty() {
+        return Ok(Box::new(silent::SilentSource));
+    }
     Ok(match options::check(RelationKind::Stream, &def.options)?.name {
         "file" => {
             let opened = file::source::FileSource::open(def, projection, resume, context);

@@ -98,6 +98,7 @@ impl OperatorSpec for SlidingWindowSpec {
         let partition_by = self.column_names(&self.partition_by);
         // The last rows of a partition stay for ever, and nothing bounds the number of partitions.
         let (keeps, freed_by) = match self.rows_kept() {
+            Some(u64::MAX) => ("every row".to_owned(), String::new()),
             Some(rows) if self.partition_by.is_empty() => {
                 (format!("the last {rows} rows"), "the next row".to_owned())
             }

@@ -95,6 +95,7 @@ impl Session {
         stop: &Stop,
     ) -> Result<Option<Progress>, Failure> {
         self.warn_of_growth(planned)?;
+        self.note_unfed(planned);
         let _served = self.serve(&planned.dataflow).await?;
         let running = stop_or(stop, self.open(planned, queries)).await?;
         let Some(running) = running else { return Ok(None) };
@@ -161,6 +162,19 @@ impl Session {
             self.console.note(&format!("warning: {warning}"));
         }
         Ok(())
+    }
+
+    /// Says which streams have no rows because no pump runs into them.
+    pub(super) fn note_unfed(&mut self, planned: &Planned) {
+        for node in &planned.dataflow.nodes {
+            if let NodeKind::Source(source) = &node.kind
+                && let Some(def) = self.catalog.streams.get(&source.stream)
+                && def.option("connector").is_none()
+            {
+                let name = &def.name;
+                self.console.note(&format!("stream {name} has no rows: no started pump feeds it"));
+            }
+        }
     }
 
     /// Whether `SET unbounded_state = 'allow'` was said.
@@ -325,7 +339,8 @@ impl Session {
 /// Whether the stream ends by itself.
 pub(super) fn ends(def: &RelationDef) -> bool {
     let is = |name, value: &str| def.option(name).is_some_and(|v| v.eq_ignore_ascii_case(value));
-    (is("connector", "file") && !is("follow", "true"))
+    def.option("connector").is_none()
+        || (is("connector", "file") && !is("follow", "true"))
         || (is("connector", "generator") && def.option("count").is_some())
 }
 

@@ -22,6 +22,7 @@ impl Session {
     ) -> Result<Vec<String>, Failure> {
         let mut sinks = Vec::new();
         for statement in statements {
+            self.refuse_to_replace_a_fed_stream(statement)?;
             if self.declare(statement).await?
                 && let StatementKind::CreateSink { create, .. } = &statement.kind
             {
@@ -33,7 +34,22 @@ impl Session {
         for view in self.catalog.views.keys() {
             view_works(&self.catalog, view).map_err(|error| self.failure(&error))?;
         }
+        plan::check_pumps(&self.catalog).map_err(|error| self.failure(&error))?;
         Ok(sinks)
+    }
+
+    /// In one text a stream that has a pump cannot be defined again: what the pump was written for would
+    /// be another stream.
+    fn refuse_to_replace_a_fed_stream(&self, statement: &Statement) -> Result<(), Failure> {
+        let StatementKind::CreateStream(create) = &statement.kind else { return Ok(()) };
+        let name = &create.def.name;
+        let Some(pump) = self.catalog.pumps.values().find(|pump| pump.target.value == *name) else {
+            return Ok(());
+        };
+        let message = format!("stream {name} has the pump {} already", pump.name);
+        let error = SqlError::at(create.name_span, message)
+            .with_hint("define a stream once, before its pumps");
+        Err(self.failure(&error))
     }
 
     /// Carries out a declaration; returns false for a statement that is none.
@@ -72,6 +88,10 @@ impl Session {
             StatementKind::CreateView { name, or_replace, .. } => {
                 view_works(&self.catalog, name).map_err(|error| self.failure(&error))?;
                 or_replace.then_some(name)
+            }
+            StatementKind::CreatePump(_) => {
+                plan::check_pumps(&self.catalog).map_err(|error| self.failure(&error))?;
+                None
             }
             StatementKind::CreateStream(create) | StatementKind::CreateTable(create) => {
                 create.or_replace.then_some(&create.def.name)

@@ -183,11 +183,13 @@ impl Session {
             _ => None,
         });
         let (continuous, bounded): (Vec<_>, Vec<_>) = queries.partition(|(_, query)| query.stream);
-        for (_, query) in bounded {
+        for (_, query) in &bounded {
             self.check_names(query)?;
         }
         if !sinks.is_empty() || !continuous.is_empty() {
             self.run_application(&sinks, &continuous, stop).await?;
+        } else if !self.catalog.pumps.is_empty() && bounded.is_empty() {
+            self.console.note("nothing runs: no sink and no query reads what the pumps give");
         }
         for statement in &statements {
             match &statement.kind {

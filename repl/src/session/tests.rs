@@ -599,3 +599,41 @@ async fn a_result_that_changes_is_redrawn_on_a_terminal_and_printed_as_changes_e
     bench.session.console_mut().format = Format::Csv;
     assert_eq!(bench.answer(query).await[0], "_op,WORD,C");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pumps_are_checked_though_nothing_reads_their_streams() {
+    let mut bench = Bench::script();
+    bench.file("numbers.csv", "n,word\n1,one\n2,two\n");
+    let text = format!(
+        "{NUMBERS} CREATE STREAM o (a INTEGER);
+         CREATE PUMP p AS INSERT INTO o SELECT STREAM nope FROM numbers;"
+    );
+    let refused = bench.run(&text).await.unwrap_err().to_string();
+    assert!(refused.contains("column NOPE does not exist") && refused.contains("test.sql:4"));
+    let mut bench = Bench::script();
+    let text = format!(
+        "{NUMBERS} CREATE STREAM o (a INTEGER);
+         CREATE PUMP p AS INSERT INTO o SELECT STREAM n FROM numbers;"
+    );
+    bench.run(&text).await.unwrap();
+    assert!(bench.notes.text().contains("nothing runs"), "{}", bench.notes.text());
+    let mut bench = Bench::script();
+    let again = bench.run(&format!("{text} CREATE OR REPLACE STREAM o (b DOUBLE);")).await;
+    assert!(again.unwrap_err().to_string().contains("stream O has the pump P already"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_whose_pumps_are_stopped_has_no_rows() {
+    let mut bench = Bench::script();
+    bench.file("numbers.csv", "n,word\n1,one\n2,two\n");
+    let text = format!(
+        "{NUMBERS} CREATE STREAM o (a INTEGER); CREATE STREAM none (a INTEGER);
+         CREATE PUMP p STOPPED AS INSERT INTO o SELECT STREAM n FROM numbers;
+         SELECT STREAM n FROM numbers UNION ALL SELECT STREAM a FROM o UNION ALL SELECT STREAM a FROM none;
+         SELECT COUNT(*) AS c FROM o;"
+    );
+    bench.run(&text).await.unwrap();
+    assert_eq!(sorted(lines(&bench.out.text())), ["0", "1", "2", "C", "N"].map(str::to_owned));
+    let notes = bench.notes.text();
+    assert!(notes.contains("stream O has no rows") && notes.contains("stream NONE has no rows"));
+}

@@ -175,6 +175,24 @@ impl<'a> Collector<'a> {
         Ok(())
     }
 
+    /// Adds every started pump, and checks the stopped ones.
+    pub(super) fn pumps(&mut self) -> Result<(), SqlError> {
+        for pump in self.catalog.pumps.values() {
+            let name = &pump.target.value;
+            let Some(def) = self.catalog.streams.get(name) else {
+                return Err(self.scope.unknown(name).or_at(pump.target.span));
+            };
+            if pump.started {
+                self.stream(name)?;
+            } else {
+                insert::plan(&self.scope, pump, def)
+                    .and_then(optimize)
+                    .map_err(|error| error.or_at(pump.query.span))?;
+            }
+        }
+        Ok(())
+    }
+
     /// Whether a step reads `error_stream`.
     pub(super) fn reads_errors(&self) -> bool {
         self.inputs.contains_key(ERROR_STREAM)

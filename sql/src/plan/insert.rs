@@ -12,12 +12,14 @@ use datafusion::logical_expr::{
 };
 use millstream_engine::definition::{ColumnDef, ROWTIME, RelationDef, TIMESTAMP_TYPE};
 
+use super::application::scanned;
 use super::errors::from_datafusion;
 use super::functions::{call, not_null};
-use super::relations::Scope;
+use super::relations::{Planned, Scope};
 use crate::catalog::Catalog;
 use crate::error::{Span, SqlError};
 use crate::functions::{CAST, FIT, Family, cast_target, written};
+use crate::rowtime::HIDDEN_ROWTIME;
 use crate::spelling::suggest;
 use crate::statement::Pump;
 
@@ -36,9 +38,13 @@ pub(super) fn plan(
     pump: &Pump,
     target: &RelationDef,
 ) -> Result<LogicalPlan, SqlError> {
-    let planned = scope.plan_pump(&pump.query, true)?;
+    let mut planned = scope.plan_pump(&pump.query, true)?;
     // A list of columns may name the row's time.
     let own_time = pump.columns.iter().position(|name| name.value == ROWTIME);
+    if !planned.has_rowtime && own_time.is_none() && scanned(&planned.plan)?.is_empty() {
+        // Rows that the pump spells out are there when it starts.
+        planned = at_start(planned, scope.catalog.now_ms)?;
+    }
     if !planned.has_rowtime && own_time.is_none() {
         let reason = planned.untimed.map(|reason| format!(": {reason}")).unwrap_or_default();
         let message = format!("the rows of this pump have no ROWTIME{reason}");
@@ -65,6 +71,11 @@ pub(super) fn plan(
     for column in &target.columns {
         let position = targets.iter().position(|name| *name == column.name);
         let value = match position {
+            None if !column.nullable => {
+                let message = format!("no value for {}, which is NOT NULL", column.name);
+                return Err(SqlError::at(pump.target.span, message)
+                    .with_hint("name it among the columns, or declare it without NOT NULL"));
+            }
             None => lit(ScalarValue::try_from(&column.data_type).unwrap_or(ScalarValue::Null)),
             Some(position) => {
                 let value = Expr::Column(values[position].clone());
@@ -88,6 +99,18 @@ pub(super) fn plan(
         .project(exprs)
         .and_then(LogicalPlanBuilder::build)
         .map_err(|error| from_datafusion(&error).or_at(pump.query.span))
+}
+
+/// The rows of a query that reads nothing, with the time of planning as their `ROWTIME`.
+fn at_start(planned: Planned, now_ms: i64) -> Result<Planned, SqlError> {
+    let now = lit(ScalarValue::TimestampMillisecond(Some(now_ms), None)).alias(HIDDEN_ROWTIME);
+    let columns = planned.plan.schema().columns().into_iter().map(Expr::Column).chain([now]);
+    let columns: Vec<Expr> = columns.collect();
+    let plan = LogicalPlanBuilder::from(planned.plan)
+        .project(columns)
+        .and_then(LogicalPlanBuilder::build)
+        .map_err(|error| from_datafusion(&error))?;
+    Ok(Planned { plan, has_rowtime: true, ..planned })
 }
 
 /// The columns of `plan` by name; where names repeat, DataFusion's qualified ones tell them apart.

@@ -141,6 +141,19 @@ pub fn stream_query(catalog: &Catalog, query: &Query) -> Result<Planned, SqlErro
     })
 }
 
+/// Checks every pump, whether or not anything reads what it gives, and those that are stopped.
+///
+/// # Errors
+///
+/// When one is wrong or cannot run continuously: with the place and what to do.
+pub fn check_pumps(catalog: &Catalog) -> Result<(), SqlError> {
+    with_room(|| {
+        let mut collector = Collector::new(catalog);
+        collector.pumps()?;
+        translate(catalog, collector).map(drop)
+    })
+}
+
 fn finish(catalog: &Catalog, collector: Collector<'_>) -> Result<Planned, SqlError> {
     let dataflow = translate(catalog, collector)?;
     let unbounded = dataflow.unbounded_state().into_iter().map(|(id, explanation)| {

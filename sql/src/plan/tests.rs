@@ -308,3 +308,42 @@ fn a_pump_takes_no_rows_that_expire() {
     let error = refused("CREATE SINK s FROM jobs WITH (connector = 'file', state_ttl = '1 day');");
     assert!(error.message.contains("has no state_ttl"), "{error:?}");
 }
+
+/// What is wrong with the pumps of `text`.
+fn pumps_refused(text: &str) -> Option<String> {
+    let (catalog, _) = read(&format!("{STREAMS}{text}")).unwrap();
+    check_pumps(&catalog).err().map(|error| error.message)
+}
+
+#[test]
+fn a_pump_that_nothing_reads_is_checked() {
+    let into = "CREATE STREAM o (n BIGINT, k VARCHAR(4)); CREATE PUMP p AS INSERT INTO o";
+    for (query, says) in [
+        ("SELECT STREAM nope, userid FROM jobs", "column NOPE does not exist"),
+        ("SELECT STREAM userid, userid FROM jobs", "VARCHAR cannot be inserted into N"),
+        ("SELECT STREAM n FROM jobs", "the query has 1 columns but O takes 2"),
+        (
+            "SELECT STREAM COUNT(*), userid FROM jobs GROUP BY userid",
+            "the rows of this pump have no ROWTIME",
+        ),
+        ("SELECT STREAM n, userid FROM jobs ORDER BY n", "cannot be ordered by"),
+    ] {
+        let error = pumps_refused(&format!("{into} {query};"));
+        assert!(error.as_ref().is_some_and(|e| e.contains(says)), "{query}: {error:?}");
+        let stopped = into.replace("PUMP p", "PUMP p STOPPED");
+        let error = pumps_refused(&format!("{stopped} {query};"));
+        assert!(error.is_some() || query.contains("ORDER"), "{query}: {error:?}");
+    }
+    assert_eq!(pumps_refused(&format!("{into} SELECT STREAM n, userid FROM jobs;")), None);
+}
+
+#[test]
+fn a_join_of_three_by_time_frees_its_rows() {
+    let picture = planned(
+        "SELECT STREAM a.n, b.n AS m, c.n AS l FROM jobs OVER w AS a JOIN jobs OVER w AS b ON a.userid = b.userid
+           JOIN jobs OVER w AS c ON c.userid = b.userid
+         WINDOW w AS (RANGE INTERVAL '1' MINUTE PRECEDING);",
+    );
+    assert_eq!(picture.matches("IntervalJoin").count(), 2, "{picture}");
+    assert!(!picture.contains("HashJoin"), "{picture}");
+}

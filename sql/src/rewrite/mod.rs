@@ -80,6 +80,7 @@ impl VisitorMut for Rewriter {
     }
 
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<SqlError> {
+        session::expression(expr);
         let rewritten = cast::expression(expr).and_then(|()| quantified::expression(expr));
         stop_on(rewritten.and_then(|()| match expr {
             Expr::Identifier(name) => refused::name(name),
@@ -92,7 +93,6 @@ impl VisitorMut for Rewriter {
             pattern::expression,
             period::expression,
             text::expression,
-            session::expression,
             time::expression,
             modulo::expression,
             row_value::expression,

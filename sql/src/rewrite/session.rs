@@ -3,20 +3,17 @@
 
 use datafusion::sql::sqlparser::ast::{Expr, Ident};
 
-use crate::error::SqlError;
 use crate::syntax;
 
 /// Rewrites one expression.
-#[expect(clippy::unnecessary_wraps, reason = "it is one of the passes, and most of them can fail")]
-pub(super) fn expression(expr: &mut Expr) -> Result<(), SqlError> {
-    let Expr::Identifier(Ident { value, quote_style: None, .. }) = expr else { return Ok(()) };
+pub(super) fn expression(expr: &mut Expr) {
+    let Expr::Identifier(Ident { value, quote_style: None, .. }) = expr else { return };
     let text = if value.eq_ignore_ascii_case("SYSTEM_USER") {
         "millstream"
     } else if value.eq_ignore_ascii_case("CURRENT_PATH") {
         ""
     } else {
-        return Ok(());
+        return;
     };
     *expr = syntax::text(text);
-    Ok(())
 }

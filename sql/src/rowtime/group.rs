@@ -130,6 +130,9 @@ pub(super) fn window_end(keys: &[Expr], sources: &[Source]) -> Result<WindowEnd,
     let others = other_times(sources);
     for (times, end_column) in [(&rowtimes, end_column(keys, sources)), (&others, None)] {
         let is_time = |expr: &Expr| times.iter().any(|time| (time.is)(expr));
+        if std::ptr::eq(times, &raw const rowtimes) {
+            refuse_two(keys, &is_time)?;
+        }
         if let Some(end) = keys.iter().find_map(|key| end_of(key, &is_time)) {
             return found(end);
         }
@@ -147,6 +150,18 @@ pub(super) fn window_end(keys: &[Expr], sources: &[Source]) -> Result<WindowEnd,
         (Some(only), None) => found(only),
         _ if keys.is_empty() => Err("it is not grouped by a time".to_owned()),
         _ => Err(no_end(keys, &[rowtimes, others].concat())),
+    }
+}
+
+/// Refuses two different expressions over the row's time: one of them says when a group is complete.
+fn refuse_two(keys: &[Expr], is_time: &dyn Fn(&Expr) -> bool) -> Result<(), String> {
+    let moves =
+        |key: &&Expr| matches!(direction(key, is_time), Ok(Direction::Rising | Direction::Falling));
+    let mut by_time = keys.iter().filter(moves).map(reading);
+    let first = by_time.next();
+    match by_time.find(|other| Some(other) != first.as_ref()) {
+        Some(_) => Err("GROUP BY has two expressions over ROWTIME, and takes one".to_owned()),
+        None => Ok(()),
     }
 }
 

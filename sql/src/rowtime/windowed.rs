@@ -252,6 +252,16 @@ impl Meeting {
             Some(until) => call(MET_AT, Span::empty(), vec![until.clone(), first, second, alone]),
             None => call(JOINED_AT, Span::empty(), vec![first, second, alone]),
         };
+        // A row that waits for those ahead of it keeps its time, where it is always there.
+        let (of_a, of_b) = (self.left.window().after() > 0, self.right.window().after() > 0);
+        match operator {
+            JoinOperator::FullOuter(_) => {}
+            JoinOperator::Right(_) | JoinOperator::RightOuter(_) if !of_a || of_b => {}
+            JoinOperator::Left(_) | JoinOperator::LeftOuter(_) if of_a || !of_b => {}
+            _ if of_b && !of_a => return left,
+            _ if of_a && !of_b => return right,
+            _ => {}
+        }
         match operator {
             JoinOperator::Left(_) | JoinOperator::LeftOuter(_) => joined(left, right, of_left()),
             JoinOperator::Right(_) | JoinOperator::RightOuter(_) => joined(right, left, of_right()),

@@ -9,6 +9,7 @@ mod grammar;
 mod options;
 mod query;
 pub(crate) mod reserved;
+mod values;
 
 use datafusion::sql::sqlparser::ast;
 use millstream_engine::definition::RelationDef;

@@ -14,7 +14,7 @@ use datafusion::prelude::{SessionConfig, SessionContext};
 use millstream_engine::Delta;
 use millstream_engine::dataflow::{Dataflow, NodeId, NodeKind};
 use millstream_engine::definition::RelationDef;
-use millstream_engine::executor::{EpochInput, Executor};
+use millstream_engine::executor::{EpochInput, EpochOutput, Executor};
 use millstream_engine::port::{PartitionId, Position, SourceBatch, SourceEvent};
 use millstream_sql::plan::{self, Planned};
 use millstream_sql::{Catalog, SqlError, StatementKind, parse, statement::Query};
@@ -317,8 +317,11 @@ impl Driver {
                 (id, SourceEvent::Discovered { partition, parents: Vec::new() })
             }));
         }
-        executor.step(0, EpochInput { events, ..EpochInput::default() })?;
-        self.runs.push(Run { dataflow, executor, name });
+        // What a query spells out comes before anything else.
+        let output = executor.step(0, EpochInput { events, ..EpochInput::default() })?;
+        let run = Run { dataflow, executor, name };
+        run.keep(output, &mut self.emitted)?;
+        self.runs.push(run);
         Ok(())
     }
 
@@ -337,11 +340,7 @@ impl Driver {
         for run in &mut self.runs {
             let input = run.input(&happenings, &loads, position)?;
             let output = run.executor.step(now_ms, input)?;
-            for (id, deltas) in output.sinks {
-                let NodeKind::Sink(sink) = &run.dataflow.node(id).kind else { continue };
-                let name = run.name.as_ref().unwrap_or(sink).clone();
-                self.emitted.entry(name).or_default().extend(rows::show(&deltas)?);
-            }
+            run.keep(output, &mut self.emitted)?;
         }
         Ok(())
     }
@@ -368,6 +367,20 @@ impl Driver {
 }
 
 impl Run {
+    /// Adds what came out to what was emitted.
+    fn keep(
+        &self,
+        output: EpochOutput,
+        emitted: &mut BTreeMap<String, Vec<String>>,
+    ) -> Result<(), Failure> {
+        for (id, deltas) in output.sinks {
+            let NodeKind::Sink(sink) = &self.dataflow.node(id).kind else { continue };
+            let name = self.name.as_ref().unwrap_or(sink).clone();
+            emitted.entry(name).or_default().extend(rows::show(&deltas)?);
+        }
+        Ok(())
+    }
+
     /// What of the happenings concerns this dataflow.
     fn input(
         &self,

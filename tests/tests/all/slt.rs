@@ -49,6 +49,8 @@ scripts! {
     kda_vectors_table_functions: "kda/vectors_table_functions.slt",
     kda_vectors_windows: "kda/vectors_windows.slt",
     kda_windowed_join: "kda/windowed_join.slt",
+    kda_statements: "kda/statements.slt",
+    kda_windowed_join_that_follows: "kda/windowed_join_following.slt",
     kda_windowed_join_by_rows: "kda/windowed_join_rows.slt",
     kda_windowed_outer_join: "kda/windowed_outer_join.slt",
     kda_aggregates: "kda/functions/aggregates.slt",

@@ -12,7 +12,7 @@ pub enum Frame {
         /// The reach.
         preceding: i64,
     },
-    /// At most this many rows before the row.
+    /// At most this many rows before the row; [`u64::MAX`] are all of them.
     Rows(u64),
 }
 
@@ -20,6 +20,7 @@ impl fmt::Display for Frame {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Range { preceding } => write!(f, "range {preceding} preceding"),
+            Self::Rows(u64::MAX) => f.write_str("all rows preceding"),
             Self::Rows(rows) => write!(f, "rows {rows} preceding"),
         }
     }

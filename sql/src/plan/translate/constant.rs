@@ -7,7 +7,8 @@ use arrow::compute::concat;
 use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::common::DFSchema;
 use datafusion::logical_expr::{EmptyRelation, Values};
-use millstream_engine::dataflow::NodeId;
+use datafusion::physical_expr::PhysicalExpr;
+use millstream_engine::dataflow::{Dataflow, NodeId, NodeKind};
 use millstream_engine::operators::constant::ConstantSpec;
 
 use super::{Translator, physical};
@@ -54,9 +55,26 @@ impl Translator<'_> {
         Ok(self.constant(row))
     }
 
-    fn constant(&mut self, rows: RecordBatch) -> NodeId {
+    pub(super) fn constant(&mut self, rows: RecordBatch) -> NodeId {
         self.operator(rows.schema(), false, Vec::new(), ConstantSpec { rows })
     }
+}
+
+/// What a projection makes of rows that the query spells out; none where it is of others, or fails on
+/// one of them: that is for the running query to say.
+pub(super) fn projected(
+    dataflow: &Dataflow,
+    input: NodeId,
+    exprs: &[Arc<dyn PhysicalExpr>],
+    schema: &SchemaRef,
+) -> Option<RecordBatch> {
+    let NodeKind::Operator(spec) = &dataflow.node(input).kind else { return None };
+    let spec: &dyn std::any::Any = spec.as_ref();
+    let rows = &spec.downcast_ref::<ConstantSpec>()?.rows;
+    let columns = exprs.iter().map(|expr| expr.evaluate(rows)?.into_array(rows.num_rows()));
+    let options = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
+    let columns = columns.collect::<Result<Vec<_>, _>>().ok()?;
+    RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options).ok()
 }
 
 /// One row without columns.

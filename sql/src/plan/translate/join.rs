@@ -16,7 +16,7 @@ use super::columns::Columns;
 use super::interval::{Interval, interval_of, same_time};
 use super::rows_join::windows_of;
 use super::temporal::as_of;
-use super::{Translator, physical};
+use super::{Translator, joined_time, physical};
 use crate::error::SqlError;
 use crate::plan::errors::from_datafusion;
 
@@ -30,6 +30,10 @@ pub(super) struct Half {
 
 impl Translator<'_> {
     pub(super) fn join(&mut self, join: &Join) -> Result<NodeId, SqlError> {
+        let over_columns = joined_time::over_columns(join);
+        if let Some(plan) = over_columns.map_err(|error| from_datafusion(&error))? {
+            return self.plan(&plan);
+        }
         if let Some((windows, join)) = windows_of(join) {
             return self.rows_join(&join, &windows);
         }

@@ -11,6 +11,7 @@ mod grouping;
 mod in_time;
 mod interval;
 mod join;
+mod joined_time;
 mod model;
 mod origin;
 mod over;
@@ -355,6 +356,9 @@ impl<'a> Translator<'a> {
         exprs: Vec<Arc<dyn PhysicalExpr>>,
         schema: &SchemaRef,
     ) -> NodeId {
+        if let Some(rows) = constant::projected(&self.dataflow, input, &exprs, schema) {
+            return self.constant(rows);
+        }
         let node = self.dataflow.node(input);
         let updating = node.updating;
         let input_schema = Arc::clone(&node.schema);

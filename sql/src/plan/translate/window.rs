@@ -165,6 +165,7 @@ fn frame(frame: &WindowFrame) -> Result<Frame, SqlError> {
     }
     match (&frame.units, &frame.start_bound) {
         (_, WindowFrameBound::CurrentRow) => Ok(Frame::Rows(0)),
+        (_, WindowFrameBound::Preceding(start)) if start.is_null() => Ok(Frame::Rows(u64::MAX)),
         (WindowFrameUnits::Rows, WindowFrameBound::Preceding(ScalarValue::UInt64(Some(rows)))) => {
             Ok(Frame::Rows(*rows))
         }
