@@ -185,6 +185,12 @@ pub trait OperatorSpec: Any + fmt::Debug + Send + Sync {
         None
     }
 
+    /// Whether what it keeps for ever is so much of every key, as the text says: it grows with the keys
+    /// and not with the rows.
+    fn grows_with_keys(&self) -> bool {
+        false
+    }
+
     /// A fresh operator for one lane, with no state.
     ///
     /// # Errors
@@ -255,6 +261,11 @@ impl Dataflow {
     /// Whether node `id` takes rows back because they have counted for long enough.
     pub fn expires_rows(&self, id: NodeId) -> bool {
         matches!(&self.node(id).kind, NodeKind::Operator(spec) if expire::expires(spec))
+    }
+
+    /// Whether the state of node `id` that nothing frees grows with its keys alone.
+    pub fn grows_with_keys(&self, id: NodeId) -> bool {
+        matches!(&self.node(id).kind, NodeKind::Operator(spec) if spec.grows_with_keys())
     }
 
     /// The nodes that keep state which nothing frees.

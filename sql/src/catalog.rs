@@ -264,7 +264,12 @@ impl Catalog {
         let name = &create.def.name;
         let free = self.check_free(Kind::Sink, name, create.or_replace);
         free.map_err(|error| error.or_at(create.name_span))?;
-        if let SinkInput::Relation(relation) = input {
+        let mut input = input.clone();
+        if let SinkInput::Relation(relation) = &mut input {
+            // The documentation writes its name in lower case, and so does who quotes it.
+            if relation.value.eq_ignore_ascii_case(ERROR_STREAM) {
+                ERROR_STREAM.clone_into(&mut relation.value);
+            }
             let wanted = &relation.value;
             let relations = || Kind::ALL.into_iter().filter(|kind| kind.is_relation());
             if wanted != ERROR_STREAM && !relations().any(|kind| self.has(kind, wanted)) {
@@ -276,7 +281,7 @@ impl Catalog {
                 .with_hint(did_you_mean(wanted, known, "relations")));
             }
         }
-        self.sinks.insert(name.clone(), (create.def.clone(), input.clone()));
+        self.sinks.insert(name.clone(), (create.def.clone(), input));
         Ok(())
     }
 

@@ -118,6 +118,10 @@ impl OperatorSpec for SlidingWindowSpec {
         }
     }
 
+    fn grows_with_keys(&self) -> bool {
+        self.rows_kept().is_some_and(|rows| rows < u64::MAX)
+    }
+
     fn distribution(&self, _input: usize) -> Distribution {
         Distribution::by_keys(&self.partition_by)
     }

@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use millstream_sql::catalog::ERROR_STREAM;
+
 use super::Imported;
 use super::application::{Application, Code, Input, Output, Reference, Resource, Schema};
 
@@ -181,8 +183,12 @@ impl Script {
             Resource::Lambda(arn) => ("the function", arn.as_str()),
             Resource::Unknown => ("an unknown place", ""),
         };
-        let name =
-            if number == 1 { output.stream.clone() } else { format!("{}_{number}", output.stream) };
+        // A sink has a name of its own, and that one is taken.
+        let stream = match output.stream.eq_ignore_ascii_case(ERROR_STREAM) {
+            true => "errors",
+            false => output.stream.as_str(),
+        };
+        let name = if number == 1 { stream.to_owned() } else { format!("{stream}_{number}") };
         let path = format!("out/{}", if arn.is_empty() { name.as_str() } else { last_part(arn) });
         self.decide(format!(
             "{} went to {what} {arn}; it is written to files under {path} now: choose their place",

@@ -94,3 +94,14 @@ fn what_is_no_application_is_refused() {
     }
     assert!(is_application("\u{feff} {}") && !is_application("SELECT 1"));
 }
+
+#[test]
+fn error_stream_can_be_an_output() {
+    let (before, after) = SECOND.split_once("\"OutputDescriptions\": [").unwrap();
+    let errors = r#"{"OutputId": "9", "Name": "error_stream", "KinesisFirehoseOutputDescription":
+        {"ResourceARN": "arn:aws:firehose:us-east-1:1:deliverystream/err"}, "DestinationSchema": {"RecordFormatType": "CSV"}},"#;
+    let text = format!("{before}\"OutputDescriptions\": [{errors}{after}");
+    let catalog = declared(&import("a.json", &text).unwrap().sql);
+    assert!(catalog.sinks.contains_key("errors"));
+    millstream_sql::plan::application(&catalog).unwrap();
+}

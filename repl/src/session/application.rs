@@ -148,10 +148,13 @@ impl Session {
         let tolerated = self.settings.manner == Manner::Interactive
             || self.settings.context.until == Until::CaughtUp
             || self.is_bounded(&planned.dataflow);
-        if let Some((id, explanation)) = growing.first()
+        // So many rows of every key are what ROWS n PRECEDING asks for.
+        let for_ever = |(id, _): &&(NodeId, _)| !planned.dataflow.grows_with_keys(*id);
+        if let Some((id, explanation)) = growing.iter().find(for_ever)
             && !tolerated
         {
-            let owner = &planned.dataflow.node(*id).owner;
+            let owner = planned.dataflow.node(*id).owner.as_ref();
+            let owner = if owner.is_empty() { "the query" } else { owner };
             let kept = &explanation.keeps;
             return Err(Failure::with_hint(
                 format_args!("{owner} would keep {kept} for ever, and its input never ends"),

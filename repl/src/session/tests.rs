@@ -234,6 +234,18 @@ async fn what_grows_for_ever_is_refused_on_endless_input() {
     bench.file("numbers.csv", "n,word\n1,a\n");
     let failure = bench.run(&format!("{endless}{join}")).await.unwrap_err();
     assert!(failure.text().contains("SET unbounded_state = 'allow'"), "{failure}");
+    // So many rows of every key are what was asked for, all rows are not.
+    for (frame, runs) in [("ROWS 2 PRECEDING", true), ("ROWS UNBOUNDED PRECEDING", false)] {
+        let mut bench = Bench::script();
+        bench.file("numbers.csv", "n,word\n1,a\n");
+        let sum = format!("SELECT STREAM SUM(n) OVER (PARTITION BY word {frame}) FROM numbers;");
+        let stop = Stop::default();
+        stop.ask();
+        let text = format!("{endless}{sum}");
+        let ran = bench.session.run_script(&[("test.sql", &text)], &stop).await;
+        assert_eq!(ran.is_ok(), runs, "{frame}: {ran:?}");
+        assert_eq!(bench.notes.text().contains("warning: "), runs, "{}", bench.notes.text());
+    }
     // On input that ends it is a warning.
     let mut bench = Bench::script();
     bench.file("numbers.csv", "n,word\n1,a\n");

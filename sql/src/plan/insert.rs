@@ -91,7 +91,16 @@ pub(super) fn plan(
             let from = value.get_type(schema.as_ref()).map_err(|e| from_datafusion(&e))?;
             fit(value, &from, &ColumnDef::new(ROWTIME, TIMESTAMP_TYPE), pump.query.span)?
         }
-        (None, Some(time)) => cast(Expr::Column(time), TIMESTAMP_TYPE),
+        (None, Some(time)) => {
+            let value = Expr::Column(time);
+            let from = value.get_type(schema.as_ref()).map_err(|e| from_datafusion(&e))?;
+            if !matches!(from, DataType::Timestamp(..)) {
+                let message = format!("ROWTIME is a TIMESTAMP, not {}", written(&from));
+                return Err(SqlError::at(pump.query.span, message)
+                    .with_hint("make it one: TO_TIMESTAMP of milliseconds, CAST of a text"));
+            }
+            cast(value, TIMESTAMP_TYPE)
+        }
         (None, None) => return Err(SqlError::at(pump.query.span, "nothing to insert")),
     };
     exprs.push(rowtime.alias(ROWTIME));

@@ -6,6 +6,9 @@ use super::{Item, MONTHS, Pattern, WEEKDAYS};
 /// The first of the hundred years that two digits mean.
 const CENTURY_START: i64 = 1946;
 
+/// No time further from 1970 than this, some 250,000 years, can be shown.
+const LATEST_MS: i64 = 8_000_000_000_000_000;
+
 /// The zones that have a name, with their hours from UTC.
 const ZONES: [(&str, i64); 16] = [
     ("UTC", 0),
@@ -35,7 +38,7 @@ struct Fields {
     day_of_year: Option<i64>,
     is_bc: bool,
     hour: i64,
-    /// Whether the hour is one of twelve.
+    /// Whether the hour is one of twelve, to which the half of the day adds.
     is_half: bool,
     /// What the second half of the day adds.
     half_hours: i64,
@@ -55,7 +58,7 @@ impl Pattern {
             day_of_year: None,
             is_bc: false,
             hour: 0,
-            is_half: false,
+            is_half: true,
             half_hours: 0,
             minute: 0,
             second: 0,
@@ -121,9 +124,10 @@ impl Fields {
             'd' => (self.day, self.day_of_year) = (number, None),
             'D' => self.day_of_year = Some(number),
             'H' => (self.hour, self.is_half) = (number, false),
-            'k' => (self.hour, self.is_half) = (number % 24, false),
+            'k' => (self.hour, self.is_half) = (if number == 24 { 0 } else { number }, false),
             'K' => (self.hour, self.is_half) = (number, true),
-            'h' => (self.hour, self.is_half) = (number % 12, true),
+            // Leniently, as Java reads it: 14 is two in the afternoon, of either half.
+            'h' => (self.hour, self.is_half) = (if number == 12 { 0 } else { number }, true),
             'm' => self.minute = number,
             's' => self.second = number,
             'S' => self.ms = number,
@@ -147,9 +151,10 @@ impl Fields {
             (self.second, SECOND_MS),
             (self.ms - self.offset_ms, 1),
         ];
-        parts
+        let ms = parts
             .into_iter()
-            .try_fold(0_i64, |sum, (count, ms)| sum.checked_add(count.checked_mul(ms)?))
+            .try_fold(0_i64, |sum, (count, ms)| sum.checked_add(count.checked_mul(ms)?));
+        ms.filter(|ms| ms.abs() <= LATEST_MS)
     }
 }
 
