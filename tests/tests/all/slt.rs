@@ -43,6 +43,7 @@ scripts! {
     kda_order_of_a_union: "kda/order_union.slt",
     kda_pumps: "kda/pumps.slt",
     kda_queries: "kda/queries.slt",
+    kda_pumps_merged: "kda/pumps_merged.slt",
     kda_refused: "kda/refused.slt",
     kda_stagger: "kda/stagger.slt",
     kda_time_sort: "kda/time_sort.slt",

@@ -15,6 +15,7 @@ mod joined_time;
 mod model;
 mod origin;
 mod over;
+mod own_time;
 mod rank;
 mod reach;
 mod rows_join;
@@ -40,14 +41,13 @@ use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
 use millstream_engine::clock::EpochTime;
 use millstream_engine::dataflow::{
-    Dataflow, Node, NodeId, NodeKind, OperatorSpec, SortKey, SourceNode, TableNode, TimeOrder,
+    Dataflow, Node, NodeId, NodeKind, OperatorSpec, SourceNode, TableNode, TimeOrder,
 };
 use millstream_engine::definition::{ROWTIME, Rowtime};
 use millstream_engine::executor::timed_columns;
 use millstream_engine::fault::{ERROR_STREAM, error_stream_schema};
 use millstream_engine::operators::filter::FilterSpec;
 use millstream_engine::operators::project::ProjectSpec;
-use millstream_engine::operators::time_sort::TimeSortSpec;
 use millstream_engine::operators::union::UnionSpec;
 use millstream_engine::watermark::Watermarks;
 
@@ -175,6 +175,7 @@ impl<'a> Translator<'a> {
     /// Adds the nodes of a step; returns the last one, or the sink.
     fn step(&mut self, step: &Step) -> Result<NodeId, SqlError> {
         self.owner = Arc::clone(&step.owner);
+        let before = self.dataflow.nodes.len();
         let bound = |plan: &LogicalPlan, time: &EpochTime| {
             bind_clock(plan.clone(), time).map_err(|error| from_datafusion(&error))
         };
@@ -195,7 +196,7 @@ impl<'a> Translator<'a> {
         }
         let schema = Arc::clone(&self.dataflow.node(node).schema);
         let kind = match &step.target {
-            Target::Stream(_) => return Ok(self.in_order(node, &step.plan)),
+            Target::Stream(_) => return self.in_order(node, &bound(&step.plan, &time)?, before),
             Target::Sink(name, _) => NodeKind::Sink(name.clone()),
             Target::View(name) => NodeKind::View(name.clone()),
         };
@@ -207,26 +208,6 @@ impl<'a> Translator<'a> {
             self.dataflow.orders.insert(id, step.order.clone());
         }
         Ok(id)
-    }
-
-    /// The rows of a pump that gives them a time of their own (`t AS ROWTIME`): a row earlier than the one
-    /// before it is late. What groups or joins make of times is in the order of its windows.
-    fn in_order(&mut self, node: NodeId, plan: &LogicalPlan) -> NodeId {
-        let schema = Arc::clone(&self.dataflow.node(node).schema);
-        let Some(time) = schema.fields().len().checked_sub(1) else { return node };
-        let computes = |plan: &LogicalPlan| {
-            Ok(matches!(
-                plan,
-                LogicalPlan::Aggregate(_) | LogicalPlan::Join(_) | LogicalPlan::Union(_)
-            ))
-        };
-        let is_plain = matches!(plan.exists(computes), Ok(false));
-        if !is_plain || self.dataflow.node(node).updating || self.timed(node).get(time).is_some() {
-            return node;
-        }
-        let key = SortKey { column: time, descending: false, nulls_first: false };
-        let spec = TimeSortSpec { keys: vec![key], within: 0, schema: Arc::clone(&schema) };
-        self.operator(schema, false, vec![node], spec)
     }
 
     /// Makes the in-application stream `name` of what its pumps give.
