@@ -292,6 +292,8 @@ impl Session {
     /// The statements of `text`, which error messages call `name`.
     fn parse(&mut self, name: &str, text: &str) -> Result<Vec<Statement>, Failure> {
         self.catalog.now_ms = self.settings.context.clock.now_ms();
+        // Some editors mark a text as UTF-8.
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let folding = self.catalog.settings.get("identifier_folding");
         let folding = folding.and_then(|name| Folding::named(name)).unwrap_or_default();
         let placed = self.transcript.add(name, text);

@@ -196,10 +196,13 @@ impl Function {
     fn refused(&self, types: &[DataType]) -> Result<&'static [Param]> {
         let name = self.written();
         let Some(form) = self.forms.iter().find(|form| form.len() == types.len()) else {
-            let counts: Vec<String> =
-                self.forms.iter().map(|form| form.len().to_string()).collect();
+            let mut counts: Vec<usize> = self.forms.iter().map(|form| form.len()).collect();
+            counts.sort_unstable();
+            counts.dedup();
+            let what = if counts == [1] { "argument" } else { "arguments" };
+            let counts: Vec<String> = counts.iter().map(ToString::to_string).collect();
             return plan_err!(
-                "{name} takes {} arguments, here are {}",
+                "{name} takes {} {what}, here are {}",
                 counts.join(" or "),
                 types.len()
             );

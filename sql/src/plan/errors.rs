@@ -1,5 +1,8 @@
 //! DataFusion's errors in our words, with their place in the text.
 
+use std::str::FromStr;
+
+use arrow::datatypes::DataType;
 use datafusion::common::{Column, Diagnostic, SchemaError};
 use datafusion::error::DataFusionError;
 
@@ -7,6 +10,7 @@ use millstream_engine::error::words_of;
 
 use super::typing::MIXED;
 use crate::error::{Position, Span, SqlError};
+use crate::functions::written;
 use crate::spelling::suggest;
 
 /// `error` with its place, if DataFusion knows it.
@@ -88,6 +92,16 @@ fn is_inside_row_value(field: &Column) -> bool {
 
 fn from_plan(message: &str) -> SqlError {
     let error = SqlError::new(lower(message));
+    let ungrouped = message.split_once("column \"").and_then(|(_, rest)| rest.split_once('"'));
+    if let Some((column, rest)) = ungrouped
+        && rest.contains("must appear in the GROUP BY clause")
+    {
+        return SqlError::new(format!("{column} is no key of the groups and in no aggregate"))
+            .with_hint("add the column to the keys (GROUP BY, or the PARTITION BY of a stagger window), or aggregate it");
+    }
+    if let Some(error) = from_requirement(message) {
+        return error;
+    }
     if message.contains("could not be resolved from available columns")
         || message.contains("must appear in the GROUP BY clause")
     {
@@ -161,6 +175,23 @@ fn from_signature(message: &str) -> Option<SqlError> {
     };
     let error = SqlError::new(format!("{} is not for values of {received}", name.to_uppercase()));
     Some(error.with_hint("aggregate a number; UNIX_TIMESTAMP makes one of a time"))
+}
+
+/// A function of texts or numbers that is given something else.
+fn from_requirement(message: &str) -> Option<SqlError> {
+    let (_, rest) = message.split_once("Function '")?;
+    let (name, rest) = rest.split_once("' requires ")?;
+    let (wanted, rest) = rest.split_once(", but received ")?;
+    let (given, _) = rest.split_once(' ')?;
+    let wanted = match wanted {
+        "String" => "a text",
+        "Integer" => "a whole number",
+        "Timestamp" => "a TIMESTAMP",
+        _ => return None,
+    };
+    let given = DataType::from_str(given).ok()?;
+    let message = format!("{} takes {wanted}, not {}", name.to_uppercase(), written(&given));
+    Some(SqlError::new(message).with_hint("CAST the value"))
 }
 
 /// A message without the dump of a syntax tree behind it.

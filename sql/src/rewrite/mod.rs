@@ -61,7 +61,8 @@ impl VisitorMut for Rewriter {
 
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<SqlError> {
         monotonic::select(select);
-        stop_on(refused::select(select).and_then(|()| quantified::select(select)))
+        let refused = refused::select(select).and_then(|()| refused::stagger(select));
+        stop_on(refused.and_then(|()| quantified::select(select)))
     }
 
     fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<SqlError> {

@@ -1,10 +1,13 @@
 //! What sqlparser reads and we do not run: refused, so that nothing is dropped in silence.
 
-use datafusion::sql::sqlparser::ast::{self, Ident, Select, SetExpr, Spanned};
+use datafusion::sql::sqlparser::ast::{self, GroupByExpr, Ident, Select, SetExpr, Spanned};
 
 use crate::error::{Span, SqlError};
+use crate::interval::Amount;
 use crate::source::span_of;
+use crate::statement::clauses::STAGGER;
 use crate::statement::reserved::is_reserved;
+use crate::syntax::arguments_of;
 
 /// Refuses clauses of a query that would have no effect.
 pub(super) fn query(query: &ast::Query) -> Result<(), SqlError> {
@@ -51,6 +54,21 @@ pub(super) fn select(select: &Select) -> Result<(), SqlError> {
         return Ok(());
     };
     Err(refused(span, clause))
+}
+
+/// Refuses the length of a stagger window that is none.
+pub(super) fn stagger(select: &Select) -> Result<(), SqlError> {
+    let GroupByExpr::Expressions(keys, _) = &select.group_by else { return Ok(()) };
+    for length in keys.iter().filter_map(|key| arguments_of(key, STAGGER)?.last().copied()) {
+        let ast::Expr::Interval(interval) = length else { continue };
+        let ms = Amount::read(interval)?.fixed_ms();
+        if ms.is_none_or(|ms| ms <= 0) {
+            let error = SqlError::new("this is no length of a stagger window")
+                .with_hint("count it in days, hours, minutes or seconds, more than none");
+            return Err(span_of(length.span()).into_iter().fold(error, SqlError::or_at));
+        }
+    }
+    Ok(())
 }
 
 /// Refuses a reserved word as a name: more likely than not something before it is missing.

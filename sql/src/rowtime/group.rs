@@ -29,6 +29,10 @@ pub(super) fn keys<'a>(
     sources: &[Source],
 ) -> Option<&'a [Expr]> {
     let GroupByExpr::Expressions(keys, modifiers) = group_by else { return None };
+    if keys.iter().any(|key| arguments_of(key, STAGGER).is_some()) {
+        // A partition is by expressions: a number is the same for all rows, and no place in the list.
+        keys.retain(|key| !matches!(key, Expr::Value(_)));
+    }
     for key in keys.iter_mut() {
         if let Some(meant) = meant(key, projection, sources) {
             *key = meant;

@@ -62,6 +62,7 @@ scripts! {
     kda_errors: "kda/functions/errors.slt",
     kda_interval: "kda/functions/interval.slt",
     kda_log: "kda/functions/log.slt",
+    kda_log_malformed: "kda/functions/log_malformed.slt",
     kda_number: "kda/functions/number.slt",
     kda_operators: "kda/functions/operators.slt",
     kda_period: "kda/functions/period.slt",

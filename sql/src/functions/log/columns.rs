@@ -274,6 +274,11 @@ impl Splitter {
         if delimiter.is_empty() {
             return exec_err!("a delimiter has at least one character");
         }
+        if escape.chars().count() > 1 || quotes.chars().count() > 2 {
+            return exec_err!(
+                "an escape is one character, quotes are one or two: what begins and what ends"
+            );
+        }
         let mut marks = quotes.chars();
         let quotes = marks.next().map(|begin| (begin, marks.next().unwrap_or(begin)));
         Ok(Self { delimiter: delimiter.to_owned(), escape: escape.chars().next(), quotes })
