@@ -6,6 +6,7 @@ mod cursor;
 mod data_type;
 mod function;
 mod grammar;
+mod intervals;
 mod options;
 mod query;
 pub(crate) mod reserved;

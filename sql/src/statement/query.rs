@@ -9,7 +9,7 @@ use crate::error::{Position, Span, SqlError};
 use crate::rewrite;
 use crate::spelling::suggest;
 use crate::statement::cursor::{Cursor, shorten};
-use crate::statement::{Query, clauses, values};
+use crate::statement::{Query, clauses, intervals, values};
 use crate::tokens::{NESTING_MAX, is_word, place};
 
 /// How deep sqlparser may recurse: a parenthesis takes it several levels down.
@@ -26,7 +26,8 @@ pub(crate) fn query(cursor: &mut Cursor<'_>, streams: &[Location]) -> Result<Que
     }
     refuse_misread(tokens)?;
     let start = cursor.mark();
-    let tokens = clauses::rewritten(&values::in_parentheses(tokens))?;
+    let tokens = intervals::in_parentheses(&values::in_parentheses(tokens));
+    let tokens = clauses::rewritten(&tokens)?;
     let mut ast = whole(cursor, &tokens, Parser::parse_query)?;
     while cursor.peek().is_some() {
         cursor.advance();
