@@ -9,6 +9,7 @@
 //! query means is what the batch query says.
 
 mod application;
+mod approximate;
 mod arrival;
 mod distinct_on;
 mod ends_at;

@@ -98,6 +98,7 @@ impl<'a> Scope<'a> {
         let plan = plan.map_err(|error| error.or_at(query.span))?;
         typing::checked(&plan, typing).map_err(|error| error.or_at(query.span))?;
         let plan = super::padded::compared(plan, self.catalog)
+            .and_then(super::approximate::met)
             .map_err(|error| super::errors::from_datafusion(&error).or_at(query.span))?;
         Ok(Planned { plan, has_rowtime, window_ends, times, untimed })
     }
