@@ -37,6 +37,25 @@ const UNITS: [(DateTimeField, Amount); 6] = [
     (DateTimeField::Second, Amount { months: 0, ms: SECOND_MS }),
 ];
 
+/// The qualifier of what intervals of two qualifiers make together, or may both be: from the first unit of
+/// either to the last one.
+///
+/// Source: ISO/IEC 9075-2, result type of an interval value expression.
+pub(crate) fn spanned(one: &str, other: &str) -> String {
+    let places = |qualifier: &str| {
+        let (first, last) = qualifier.split_once(" TO ").unwrap_or((qualifier, qualifier));
+        let place = |unit: &str| UNITS.iter().position(|(known, _)| known.to_string() == unit);
+        Some((place(first)?, place(last)?))
+    };
+    match (places(one), places(other)) {
+        (Some((a, b)), Some((c, d))) => {
+            let (first, last) = (&UNITS[a.min(c)].0, &UNITS[b.max(d)].0);
+            if first == last { first.to_string() } else { format!("{first} TO {last}") }
+        }
+        _ => one.to_owned(),
+    }
+}
+
 impl Amount {
     /// Reads a literal.
     pub(crate) fn read(interval: &Interval) -> Result<Self, SqlError> {

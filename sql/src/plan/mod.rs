@@ -28,6 +28,7 @@ mod operators;
 mod order;
 mod over_partition;
 mod padded;
+mod qualifiers;
 mod relations;
 mod rows_window;
 mod shift;

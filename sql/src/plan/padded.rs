@@ -6,10 +6,10 @@
 
 use arrow::datatypes::DataType;
 use datafusion::common::tree_node::{Transformed, TreeNode};
-use datafusion::common::{DFSchema, Result};
+use datafusion::common::{DFSchema, Result, ScalarValue};
 use datafusion::logical_expr::expr::InList;
 use datafusion::logical_expr::{
-    BinaryExpr, Expr, ExprSchemable, JoinType, LogicalPlan, Operator, lit,
+    BinaryExpr, Expr, ExprSchemable, JoinType, LogicalPlan, Operator, lit, when,
 };
 
 use super::functions::call;
@@ -18,10 +18,6 @@ use crate::functions::{CAST, TRIM};
 
 /// `plan` with the comparisons of blank-padded texts.
 pub(super) fn compared(plan: LogicalPlan, catalog: &Catalog) -> Result<LogicalPlan> {
-    let relations = catalog.streams.values().chain(catalog.tables.values());
-    if !relations.flat_map(|relation| &relation.columns).any(|column| column.padded) {
-        return Ok(plan);
-    }
     let rewritten = plan.transform_up_with_subqueries(|node| {
         let Some(inputs) = Inputs::of(&node, catalog)? else { return Ok(Transformed::no(node)) };
         // A column keeps its name, whatever stands in its expression now.
@@ -103,15 +99,19 @@ impl Inputs {
         Self { schema: input.schema().as_ref().clone(), padded: Padded::of(input, catalog) }
     }
 
-    /// Those of `node`; none if no column is padded.
+    /// Those of `node`; none where it has no expressions over them.
     fn of(node: &LogicalPlan, catalog: &Catalog) -> Result<Option<Self>> {
-        let mut inputs = node.inputs().into_iter().map(|input| Self::alone(input, catalog));
-        let Some(mut all) = inputs.next() else { return Ok(None) };
-        for input in inputs {
-            all.schema = all.schema.join(&input.schema)?;
-            all.padded.0.extend(input.padded.0);
+        match (node, &node.inputs()[..]) {
+            (_, [input]) => Ok(Some(Self::alone(input, catalog))),
+            (LogicalPlan::Join(join), _) => {
+                let mut all = Self::alone(&join.left, catalog);
+                let right = Self::alone(&join.right, catalog);
+                all.schema = all.schema.join(&right.schema)?;
+                all.padded.0.extend(right.padded.0);
+                Ok(Some(all))
+            }
+            _ => Ok(None),
         }
-        Ok(all.padded.0.contains(&true).then_some(all))
     }
 
     fn is_padded(&self, expr: &Expr) -> bool {
@@ -169,6 +169,17 @@ fn comparison(expr: Expr, inputs: &Inputs) -> Result<Transformed<Expr>> {
                 **when = trimmed(value);
             }
             Transformed::yes(Expr::Case(case))
+        }
+        Expr::ScalarFunction(mut call) if call.func.name() == "nullif" => {
+            match &mut call.args[..] {
+                [value, other] if padded(value) || padded(other) => {
+                    let (value, other) = (std::mem::take(value), std::mem::take(other));
+                    let is_equal = trimmed(value.clone()).eq(trimmed(other));
+                    let value = when(is_equal, lit(ScalarValue::Utf8(None))).otherwise(value)?;
+                    Transformed::yes(value)
+                }
+                _ => Transformed::no(Expr::ScalarFunction(call)),
+            }
         }
         other => Transformed::no(other),
     })

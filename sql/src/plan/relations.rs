@@ -99,6 +99,7 @@ impl<'a> Scope<'a> {
         typing::checked(&plan, typing).map_err(|error| error.or_at(query.span))?;
         let plan = super::padded::compared(plan, self.catalog)
             .and_then(super::approximate::met)
+            .and_then(super::qualifiers::known)
             .map_err(|error| super::errors::from_datafusion(&error).or_at(query.span))?;
         Ok(Planned { plan, has_rowtime, window_ends, times, untimed })
     }

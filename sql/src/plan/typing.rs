@@ -352,8 +352,9 @@ impl Seen<'_> {
         let name = call.func.name();
         let value = call.params.args.first()?;
         let wanted: fn(Family) -> bool = match name {
-            "sum" | "avg" => |of| of != Family::Text && of != Family::Boolean,
-            "stddev" | "stddev_pop" | "var" | "var_pop" => |of| of == Family::Number,
+            "sum" | "avg" | "stddev" | "stddev_pop" | "var" | "var_pop" => {
+                |of| of == Family::Number
+            }
             "bool_and" | "bool_or" => |of| of == Family::Boolean,
             _ => return None,
         };
@@ -385,6 +386,12 @@ impl Seen<'_> {
             }
             Family::Text if is_wanted(Family::Number) => {
                 format!("CAST({} AS INTEGER), or AS DECIMAL or DOUBLE", shown(expr))
+            }
+            Family::Interval if is_wanted(Family::Number) => {
+                format!(
+                    "CAST({} AS BIGINT) counts its units, TSDIFF(a, b) milliseconds",
+                    shown(expr)
+                )
             }
             Family::Text => format!("CAST({} AS TIMESTAMP)", shown(expr)),
             _ if is_wanted(Family::Text) => format!("CAST({} AS VARCHAR(32))", shown(expr)),

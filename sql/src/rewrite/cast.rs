@@ -2,14 +2,14 @@
 //! cast, the qualifier that its value does not know.
 
 use datafusion::sql::sqlparser::ast::{
-    BinaryLength, BinaryOperator, CastKind, CharacterLength, DataType, ExactNumberInfo, Expr,
-    Interval, Spanned, UnaryOperator, Value,
+    BinaryLength, CastKind, CharacterLength, DataType, ExactNumberInfo, Expr, Spanned, Value,
 };
 
+use super::qualifier::qualifier;
 use crate::error::SqlError;
-use crate::functions::{CAST, DIFFERENCE};
+use crate::functions::CAST;
 use crate::source::span_of;
-use crate::syntax::{self, arguments_of, call};
+use crate::syntax::{self, call};
 
 /// Rewrites one expression, before its parts are.
 pub(super) fn expression(expr: &mut Expr) -> Result<(), SqlError> {
@@ -116,39 +116,6 @@ fn target(data_type: &DataType) -> Option<(&'static str, u64, i64)> {
 fn no_zone(zone: &datafusion::sql::sqlparser::ast::TimezoneInfo) -> bool {
     use datafusion::sql::sqlparser::ast::TimezoneInfo;
     matches!(zone, TimezoneInfo::None | TimezoneInfo::WithoutTimeZone)
-}
-
-/// The qualifier of an interval, as far as the text says it.
-fn qualifier(expr: &Expr) -> Option<String> {
-    match expr {
-        Expr::Interval(Interval { leading_field: Some(first), last_field, .. }) => {
-            Some(match last_field {
-                Some(last) => format!("{first} TO {last}"),
-                None => first.to_string(),
-            })
-        }
-        Expr::Nested(inner)
-        | Expr::UnaryOp { op: UnaryOperator::Minus | UnaryOperator::Plus, expr: inner } => {
-            qualifier(inner)
-        }
-        Expr::BinaryOp { left, op, right } => match op {
-            BinaryOperator::Plus
-            | BinaryOperator::Minus
-            | BinaryOperator::Multiply
-            | BinaryOperator::Divide => qualifier(left).or_else(|| qualifier(right)),
-            _ => None,
-        },
-        Expr::Cast { data_type: DataType::Interval { fields: Some(fields), .. }, .. } => {
-            Some(fields.to_string())
-        }
-        other => match arguments_of(other, DIFFERENCE)?.as_slice() {
-            [_, _, Expr::Value(value)] => match &value.value {
-                Value::SingleQuotedString(qualifier) => Some(qualifier.clone()),
-                _ => None,
-            },
-            _ => None,
-        },
-    }
 }
 
 /// Whether a literal has all the digits of its type: a TIMESTAMP has those of a time to the second.

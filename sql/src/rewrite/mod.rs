@@ -12,6 +12,7 @@ mod modulo;
 mod monotonic;
 mod pattern;
 mod period;
+mod qualifier;
 mod quantified;
 mod refused;
 mod row_value;

@@ -39,6 +39,7 @@ scripts! {
     kda_monotonic: "kda/monotonic.slt",
     kda_monotonic_clock: "kda/monotonic_clock.slt",
     kda_monotonic_event_time: "kda/monotonic_event_time.slt",
+    kda_numbers_and_intervals: "kda/numbers_and_intervals.slt",
     kda_order: "kda/order.slt",
     kda_order_of_a_union: "kda/order_union.slt",
     kda_pumps: "kda/pumps.slt",

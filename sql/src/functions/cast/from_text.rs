@@ -6,8 +6,8 @@ use arrow::array::{
     Array, ArrayRef, ArrowPrimitiveType, AsArray, BooleanArray, PrimitiveArray, StringArray,
 };
 use arrow::datatypes::{
-    DataType, Date32Type, DurationMillisecondType, IntervalYearMonthType, Time32MillisecondType,
-    TimestampMillisecondType,
+    DataType, Date32Type, DurationMillisecondType, Float64Type, IntervalYearMonthType,
+    Time32MillisecondType, TimestampMillisecondType,
 };
 use datafusion::common::{Result, exec_err};
 
@@ -84,7 +84,7 @@ fn numbers(texts: &StringArray, to: &DataType) -> Result<ArrayRef> {
         trimmed.as_string::<i32>().iter().flatten().any(|text| text.contains(signs))
     };
     if to.is_floating() {
-        return exact_cast(&trimmed, to);
+        return floating(&trimmed, to);
     }
     if has(&['e', 'E']) {
         // Only those with an exponent, so that what a row gives does not depend on the others.
@@ -105,6 +105,20 @@ fn numbers(texts: &StringArray, to: &DataType) -> Result<ArrayRef> {
         to => return exact_cast(&trimmed, to),
     };
     number(&exact_cast(&trimmed, &between)?, to)
+}
+
+/// Approximate numbers; NaN and what is infinite, by name or for its size, are none.
+fn floating(texts: &ArrayRef, to: &DataType) -> Result<ArrayRef> {
+    let values = exact_cast(texts, to)?;
+    let wide = exact_cast(&values, &DataType::Float64)?;
+    let wide = wide.as_primitive::<Float64Type>();
+    match wide.iter().position(|value| value.is_some_and(|value| !value.is_finite())) {
+        None => Ok(values),
+        Some(row) => {
+            let name = if *to == DataType::Float32 { "REAL" } else { "DOUBLE" };
+            exec_err!("'{}' is no {name}", texts.as_string::<i32>().value(row))
+        }
+    }
 }
 
 /// The outer option is whether it is one, the inner its value: `UNKNOWN` is NULL.
