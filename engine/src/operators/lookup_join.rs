@@ -11,7 +11,9 @@ mod tests;
 use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, BooleanArray, Int64Array, UInt32Array, new_null_array};
-use arrow::compute::{filter, filter_record_batch};
+use arrow::compute::{
+    concat, concat_batches, filter, filter_record_batch, take, take_record_batch,
+};
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use datafusion::common::NullEquality;
@@ -24,6 +26,7 @@ use super::{EpochContext, Input, Operator, Output, StateBatch};
 use crate::dataflow::{Distribution, Explanation, OperatorSpec, StateShare};
 use crate::delta::Delta;
 use crate::error::{Error, Result};
+use crate::fault::BadRow;
 use crate::watermark::Watermarks;
 
 const TABLE: &str = "table";
@@ -168,9 +171,42 @@ struct LookupJoin {
     output: JoinOutput,
 }
 
+/// What a delta of the stream finds.
+#[derive(Debug, Default)]
+struct Found {
+    deltas: Vec<Delta>,
+    /// The row of the stream that each row of the deltas comes of.
+    rows: Vec<u32>,
+    bad: Vec<BadRow>,
+}
+
+impl Found {
+    /// The deltas in the order of the stream's rows: what counts them in the order of their arrival may
+    /// come behind.
+    fn in_order(self) -> Result<Vec<Delta>> {
+        let Some(first) = self.deltas.first().filter(|_| !self.rows.is_sorted()) else {
+            return Ok(self.deltas);
+        };
+        let schema = first.batch.schema();
+        let batch = concat_batches(&schema, self.deltas.iter().map(|delta| &delta.batch))?;
+        let weights: Option<Vec<_>> =
+            self.deltas.iter().map(|delta| delta.weights.as_ref()).collect();
+        let mut order: Vec<u32> = (0_u32..).take(self.rows.len()).collect();
+        // Stable: what a row finds keeps its order.
+        order.sort_by_key(|at| self.rows[*at as usize]);
+        let order = UInt32Array::from(order);
+        let weights = weights.map(|weights| -> Result<Int64Array> {
+            let weights: Vec<&dyn Array> = weights.into_iter().map(|w| w as &dyn Array).collect();
+            Ok(take(&concat(&weights)?, &order, None)?.as_primitive().clone())
+        });
+        let weights = weights.transpose()?;
+        Ok(vec![Delta { batch: take_record_batch(&batch, &order)?, weights }])
+    }
+}
+
 impl LookupJoin {
     /// Joins rows of the stream with the table.
-    fn look_up(&self, cx: &EpochContext, rows: &KeyedRows, output: &mut Output) -> Result<()> {
+    fn look_up(&self, cx: &EpochContext, rows: &KeyedRows, output: &mut Found) -> Result<()> {
         if self.spec.kind == LookupKind::NullAwareAnti {
             let open = self.not_among(rows)?;
             return self.emit_alone(rows, &open, None, output);
@@ -241,7 +277,7 @@ impl LookupJoin {
         Ok((stream, Rows::Kept(self.table.pick(&pairs.kept)?)))
     }
 
-    fn emit_found(&self, rows: &KeyedRows, mut pairs: Pairs, output: &mut Output) -> Result<()> {
+    fn emit_found(&self, rows: &KeyedRows, mut pairs: Pairs, output: &mut Found) -> Result<()> {
         let weight = |row: &u32| self.table.weight(*row);
         let weights = if rows.weights.is_some() {
             let both = pairs.probe.iter().zip(&pairs.kept);
@@ -257,6 +293,7 @@ impl LookupJoin {
             let (stream, found) = self.sides(rows, &pairs)?;
             let batch = self.output.batch((&stream, &found), pairs.len())?;
             output.deltas.push(Delta { batch, weights });
+            output.rows.extend(&pairs.probe);
         }
         Ok(())
     }
@@ -267,7 +304,7 @@ impl LookupJoin {
         rows: &KeyedRows,
         chosen: &BooleanArray,
         mark: Option<bool>,
-        output: &mut Output,
+        output: &mut Found,
     ) -> Result<()> {
         if chosen.true_count() == 0 {
             return Ok(());
@@ -278,6 +315,8 @@ impl LookupJoin {
         let table = &self.spec.table_schema;
         let batch = self.output.unpaired(Side::Left, &batch, table, mark)?;
         output.deltas.push(Delta { batch, weights });
+        let numbered = (0_u32..).zip(chosen);
+        output.rows.extend(numbered.filter_map(|(row, is)| (is == Some(true)).then_some(row)));
         Ok(())
     }
 }
@@ -292,7 +331,10 @@ impl Operator for LookupJoin {
         let mut output = Output::default();
         for delta in stream.deltas {
             let rows = KeyedRows::new(delta, &self.spec.stream_keys, self.spec.nulls())?;
-            self.look_up(cx, &rows, &mut output)?;
+            let mut found = Found::default();
+            self.look_up(cx, &rows, &mut found)?;
+            output.bad.append(&mut found.bad);
+            output.deltas.extend(found.in_order()?);
         }
         Ok(output)
     }

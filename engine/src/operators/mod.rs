@@ -18,6 +18,7 @@ mod join_output;
 pub mod lookup_join;
 pub mod model;
 mod number_table;
+pub mod one_lane;
 #[cfg(test)]
 mod oracle;
 mod ordered_rows;

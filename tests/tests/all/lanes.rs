@@ -57,6 +57,14 @@ const QUERIES: &[(&str, &str)] = &[
         "SELECT t, k, SUM(v) OVER (PARTITION BY k ORDER BY t
            ROWS BETWEEN 3 PRECEDING AND CURRENT ROW) FROM s",
     ),
+    // What counts all rows in their order keeps what is below it on one lane.
+    (
+        "SELECT STREAM x.t, x.k, x.c, SUM(x.c) OVER (ROWS 3 PRECEDING) AS s
+         FROM (SELECT STREAM t, k, COUNT(*) OVER (PARTITION BY k ROWS 2 PRECEDING) AS c FROM s) AS x",
+        "SELECT t, k, c, SUM(c) OVER (ORDER BY t ROWS BETWEEN 3 PRECEDING AND CURRENT ROW)
+         FROM (SELECT t, k, COUNT(*) OVER (PARTITION BY k ORDER BY t
+                 ROWS BETWEEN 2 PRECEDING AND CURRENT ROW) AS c FROM s)",
+    ),
     (
         "SELECT STREAM k, t, ROW_NUMBER() OVER w AS n, LEAD(v, 2) OVER w AS l
          FROM s WINDOW w AS (PARTITION BY k ORDER BY t)",

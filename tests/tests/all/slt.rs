@@ -24,6 +24,7 @@ scripts! {
     join_of_two_streams: "join/two_streams.slt",
     kda_arrival: "kda/arrival.slt",
     kda_chains: "kda/chains.slt",
+    kda_arrival_order: "kda/arrival_order.slt",
     kda_char: "kda/char.slt",
     kda_distinct: "kda/distinct.slt",
     kda_examples_applications: "kda/examples_applications.slt",

@@ -72,6 +72,12 @@ impl Translator<'_> {
             let updating = !spec.is_append_only();
             return Ok(self.operator(output, updating, vec![input], spec));
         }
+        let counts_arrivals = |call: &Arc<AggregateFunctionExpr>| {
+            matches!(call.fun().name(), "first_value" | "last_value")
+        };
+        if aggregates.iter().any(counts_arrivals) {
+            self.in_arrival_order(input, &keys);
+        }
         let named = keys.iter().zip(output.fields());
         let spec = WindowAggregateSpec {
             keys: named.map(|(key, field)| (column(&schema, *key), field.name().clone())).collect(),

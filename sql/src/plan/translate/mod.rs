@@ -4,6 +4,7 @@
 //! Equal subplans become one node, also across pumps and sinks.
 
 mod aggregate;
+mod arrival_order;
 mod columns;
 mod constant;
 mod expire;

@@ -90,6 +90,7 @@ impl Translator<'_> {
         let results = output.fields().iter().skip(width).map(Arc::clone);
         let fields = below.fields().iter().map(Arc::clone).chain(results);
         let wide = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+        self.in_arrival_order(projected, &partition_by);
         let spec = SlidingWindowSpec {
             partition_by,
             time,
