@@ -10,6 +10,7 @@ pub mod file;
 pub mod generator;
 pub mod kinesis;
 pub mod memory;
+mod names;
 pub mod options;
 mod silent;
 pub mod state;
@@ -26,7 +27,7 @@ use crate::options::{ConnectorSpec, OptionError, RelationKind};
 
 /// The connectors and their options.
 pub const CONNECTORS: &[ConnectorSpec] =
-    &[file::options::SPEC, kinesis::options::SPEC, generator::options::SPEC];
+    &[file::options::SPEC, kinesis::options::SPEC, generator::options::SPEC, silent::CONNECTOR];
 
 #[cfg(test)]
 mod fuzz;
@@ -104,6 +105,7 @@ pub async fn open_source(
         "generator" => {
             Box::new(generator::source::GeneratorSource::open(def, projection, resume, context)?)
         }
+        "none" => Box::new(silent::SilentSource),
         other => return Err(Error::bug(format!("connector '{other}' reads no stream"))),
     })
 }

@@ -66,6 +66,12 @@ impl CsvReader {
         }
         let mut targets = vec![Vec::new(); names.len()];
         for (index, field) in fields.iter().enumerate() {
+            let position =
+                field.mapping.as_deref().and_then(position).filter(|at| *at < names.len());
+            if let Some(position) = position {
+                targets[position].push(index);
+                continue;
+            }
             let wanted = match &field.mapping {
                 Some(mapping) => mapping.strip_prefix("$.").unwrap_or(mapping),
                 None => &field.name,
@@ -146,6 +152,11 @@ impl CsvReader {
         };
         if right { Ok(()) } else { Err(format!("{count} fields where {expected} were expected")) }
     }
+}
+
+/// The field of a line that the mapping `$[2]` names: two columns of a file may have one name.
+fn position(mapping: &str) -> Option<usize> {
+    mapping.strip_prefix("$[")?.strip_suffix(']')?.parse().ok()
 }
 
 /// The fields of one row, which ends at the first row delimiter outside quotes.

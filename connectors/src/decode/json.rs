@@ -30,6 +30,10 @@ pub(super) struct JsonReader {
     array: Option<Array>,
     /// Whether columns lie in elements of arrays, which only the parser follows.
     has_elements: bool,
+    /// The fields that take the record as it is.
+    whole: Vec<usize>,
+    /// Whether records may be arrays of objects.
+    of_array: bool,
 }
 
 /// An array whose elements become rows of their own.
@@ -83,12 +87,23 @@ impl JsonReader {
             tape: Vec::new(),
             array: None,
             has_elements: false,
+            whole: Vec::new(),
+            of_array: false,
         };
         for (index, field) in fields.iter().enumerate() {
             let path = match &field.mapping {
                 Some(mapping) => parse_path(&field.name, mapping)?,
-                None => Path { steps: vec![Step::Key(field.name.clone())], in_element: Vec::new() },
+                None => Path {
+                    steps: vec![Step::Key(field.name.clone())],
+                    in_element: Vec::new(),
+                    of_array: false,
+                },
             };
+            reader.of_array |= path.of_array;
+            if path.steps.is_empty() {
+                reader.whole.push(index);
+                continue;
+            }
             let at = reader.target_of(0, &path.steps);
             if path.in_element.is_empty() {
                 reader.nodes[at.0].targets[at.1].fields.push(index);
@@ -155,10 +170,14 @@ impl JsonReader {
     pub(super) fn read(&mut self, record: &[u8], rows: &mut Rows, address: &RecordAddress<'_>) {
         let mut rest = record.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(record).trim_ascii();
         while !rest.is_empty() {
+            if self.of_array && rest.starts_with(b"[") {
+                rest = self.records(rest, rows, address).trim_ascii_start();
+                continue;
+            }
             if !self.has_elements
                 && let Some(end) = self.known_object(0, rest, rows)
             {
-                rows.end_row(&rest[..end], address);
+                self.end_row(&rest[..end], rows, address);
                 rest = rest[end..].trim_ascii_start();
                 continue;
             }
@@ -181,17 +200,54 @@ impl JsonReader {
         }
     }
 
+    /// Reads the objects of the array that `rest` begins with, and says what is behind it.
+    fn records<'a>(
+        &mut self,
+        rest: &'a [u8],
+        rows: &mut Rows,
+        address: &RecordAddress<'_>,
+    ) -> &'a [u8] {
+        let mut jiter = Jiter::new(rest);
+        if let Err(error) = jiter.next_skip() {
+            let length = next_line_object(rest).unwrap_or(rest.len());
+            let raw = rest[..length].trim_ascii();
+            rows.reject(Reason::Undecodable, describe(&error), raw, address);
+            return &rest[length..];
+        }
+        let end = jiter.current_index();
+        let parts = elements(&rest[..end]);
+        if parts.is_empty() {
+            self.end_row(&rest[..end], rows, address);
+        }
+        for part in parts {
+            if part.starts_with(b"{") {
+                self.read(part, rows, address);
+            } else {
+                rows.reject(Reason::Undecodable, "not a JSON object".into(), part, address);
+            }
+        }
+        &rest[end..]
+    }
+
+    /// Ends a row of `document`.
+    fn end_row(&self, document: &[u8], rows: &mut Rows, address: &RecordAddress<'_>) {
+        for &field in &self.whole {
+            rows.set(field, |column, row| column.set_nested(row, document));
+        }
+        rows.end_row(document, address);
+    }
+
     /// Ends the row that a document has begun: it is the document's, or that of its array's first
     /// element, and the others follow with what stands beside the array repeated.
     fn end_document(&mut self, document: &[u8], rows: &mut Rows, address: &RecordAddress<'_>) {
         let found = self.array.as_mut().and_then(|array| array.found.take());
         let Some((found, element)) = found.zip(self.array.as_ref().map(|array| array.element))
         else {
-            return rows.end_row(document, address);
+            return self.end_row(document, rows, address);
         };
         let elements = elements(&document[found.clone()]);
         if !elements.iter().any(|part| self.mentions(element, part)) {
-            return rows.end_row(document, address);
+            return self.end_row(document, rows, address);
         }
         // The document again, without its array if that is no column, for the rows behind the first.
         let around = if self.array_is_column() {
@@ -209,7 +265,7 @@ impl JsonReader {
             if matches!(jiter.peek(), Ok(Peek::Object)) {
                 let _read = self.object(element, &mut jiter, rows);
             }
-            rows.end_row(document, address);
+            self.end_row(document, rows, address);
         }
         if let Some(array) = &mut self.array {
             array.found = None;

@@ -366,6 +366,56 @@ fn csv_fields_go_by_position_or_by_header() {
 }
 
 #[test]
+fn a_place_in_the_line_tells_columns_of_one_name() {
+    let second = ColumnDef { mapping: Some("$[2]".into()), ..ColumnDef::new("B", DataType::Int32) };
+    let def = stream(vec![ColumnDef::new("A", DataType::Int32), second]);
+    let mut named = decoder(&def, &csv());
+    named.set_csv_header(b"a,x,a").unwrap();
+    push(&mut named, b"1,2,3", 2);
+    let (batch, bad) = named.finish().unwrap();
+    assert_eq!((ints(&batch, 0), ints(&batch, 1)), (vec![Some(1)], vec![Some(3)]));
+    assert_eq!(bad, vec![]);
+}
+
+#[test]
+fn a_column_can_be_the_record_as_it_is() {
+    let mapped = |name: &str, path: &str| ColumnDef {
+        mapping: Some(path.into()),
+        ..ColumnDef::new(name, DataType::Utf8)
+    };
+    let texts = |batch: &RecordBatch, column: usize| -> Vec<String> {
+        batch.column(column).as_string::<i32>().iter().flatten().map(str::to_owned).collect()
+    };
+    let def = stream(vec![mapped("DOC", "$"), mapped("A", "$.a")]);
+    let records: [&[u8]; 2] = [b" {\"a\": 1}{\"a\":2}", b"{\"a\":3 }"];
+    let (batch, bad) = decode(&def, &Format::Json, &records);
+    assert_eq!(texts(&batch, 0), ["{\"a\": 1}", "{\"a\":2}", "{\"a\":3 }"]);
+    assert_eq!((texts(&batch, 1).concat().as_str(), bad), ("123", vec![]));
+    // Every row of an array has its record.
+    let def = stream(vec![mapped("DOC", "$"), mapped("X", "$.l[0:].x")]);
+    let record = b"{\"l\":[{\"x\":1},{\"x\":2}]}";
+    let (batch, _) = decode(&def, &Format::Json, &[record]);
+    let whole = std::str::from_utf8(record).unwrap();
+    assert_eq!(texts(&batch, 0), [whole, whole]);
+    assert_eq!(texts(&batch, 1), ["1", "2"]);
+}
+
+#[test]
+fn a_record_can_be_an_array_of_objects() {
+    let path = Some("$[0:].a".into());
+    let def = stream(vec![ColumnDef { mapping: path, ..ColumnDef::new("C", DataType::Int32) }]);
+    let records: [&[u8]; 4] =
+        [b"[{\"a\":1}, {\"a\":2} ]{\"a\":3}", b"[]", b"[{\"a\":4},5]", b"[{\"a\":6}"];
+    let (batch, bad) = decode(&def, &Format::Json, &records);
+    assert_eq!(ints(&batch, 0), [Some(1), Some(2), Some(3), None, Some(4)]);
+    let bad: Vec<&str> = bad.iter().map(|row| row.message.as_str()).collect();
+    assert_eq!(bad.len(), 2, "{bad:?}");
+    assert_eq!(bad[0], "not a JSON object");
+    let (batch, bad) = decode(&two(), &Format::Json, &[b"[{\"a\":1}]"]);
+    assert_eq!((batch.num_rows(), bad.len()), (0, 1), "unless a mapping says so");
+}
+
+#[test]
 fn folders_fill_the_columns_a_file_does_not_have() {
     let def = stream(vec![
         ColumnDef::new("A", DataType::Int32),

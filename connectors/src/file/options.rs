@@ -5,6 +5,7 @@ use std::time::Duration;
 use millstream_engine::definition::{RelationDef, Rowtime};
 
 use crate::decode::Delimiters;
+use crate::names::{self, ColumnNames};
 use crate::options::RelationKind::{Sink, Stream, Table};
 use crate::options::{ConnectorSpec, OptionError, OptionSpec, Options, RelationKind, ValueKind};
 
@@ -115,6 +116,7 @@ pub const SPEC: ConnectorSpec = ConnectorSpec {
              ('+' or '-') and `_epoch`; snapshot: the result as it is, in one file that is replaced \
              whole when it has changed, every `roll_interval`",
         ),
+        names::OPTION,
     ],
 };
 
@@ -205,6 +207,8 @@ pub struct FileSinkOptions {
     pub file_size: u64,
     /// How changes are written.
     pub mode: Mode,
+    /// How columns are called.
+    pub names: ColumnNames,
 }
 
 impl FileOptions {
@@ -319,6 +323,7 @@ impl FileSinkOptions {
             roll_interval: options.duration("roll_interval").unwrap_or(mode.roll_interval()),
             file_size: options.bytes("file_size").unwrap_or(128_000_000),
             mode,
+            names: ColumnNames::of(&options),
         })
     }
 }

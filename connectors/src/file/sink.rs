@@ -31,6 +31,7 @@ use super::options::{FileSinkOptions, Mode};
 use super::publish::{Complete, Place};
 use super::split::split;
 use crate::Context;
+use crate::names::{ColumnNames, place};
 
 /// Files open at the same time; beyond, the oldest is published. Amazon Data Firehose allows 500.
 const OPEN_FILES_MAX: usize = 512;
@@ -131,7 +132,7 @@ impl FileSink {
                 "add a window to the query, or write mode = 'changelog' or 'snapshot'",
             ));
         }
-        let layout = Layout::new(&schema, options.mode, &options.partition_by)?;
+        let layout = Layout::new(&schema, options.mode, &options.partition_by, options.names)?;
         let encoding = Encoding::new(options, &layout.file_schema()?)?;
         let run = format!("{:x}{:04x}", context.clock.now_ms(), context.seed & 0xFFFF);
         let files = OpenFiles {
@@ -224,36 +225,39 @@ impl Layout {
     /// # Errors
     ///
     /// When two columns would have the same name.
-    pub(crate) fn of_rows(schema: &Schema, changelog: bool) -> Result<Self> {
-        Self::new(schema, if changelog { Mode::Changelog } else { Mode::Append }, &[])
+    pub(crate) fn of_rows(schema: &Schema, changelog: bool, names: ColumnNames) -> Result<Self> {
+        Self::new(schema, if changelog { Mode::Changelog } else { Mode::Append }, &[], names)
     }
 
-    pub(super) fn new(schema: &Schema, mode: Mode, partition_by: &[String]) -> Result<Self> {
+    pub(super) fn new(
+        schema: &Schema,
+        mode: Mode,
+        partition_by: &[String],
+        names: ColumnNames,
+    ) -> Result<Self> {
         let mut fields = Vec::new();
         if mode == Mode::Changelog {
             fields.push(Field::new("_op", DataType::Utf8, false));
             fields.push(Field::new("_epoch", DataType::Int64, false));
         }
         for field in schema.fields() {
-            let name = field.name().to_lowercase();
+            let name = names.written(field.name());
             if let Some(other) = fields.iter().find(|field| *field.name() == name) {
                 let message = format!("two columns would be written as '{}'", other.name());
                 return Err(Error::sql(message).with_hint(
-                    "names are written in lower case: give one of them another name with AS",
+                    "give one of them another name with AS, or write names = 'declared': without \
+                     that, names are written in lower case",
                 ));
             }
             fields.push(Field::new(name, field.data_type().clone(), true));
         }
-        let partition_by = partition_by.iter().map(|wanted| {
-            let name = wanted.trim_matches('"').to_lowercase();
-            match fields.iter().position(|field| *field.name() == name) {
-                Some(index) => Ok((index, name)),
-                None => {
-                    let names: Vec<&str> = fields.iter().map(|f| f.name().as_str()).collect();
-                    let message = format!("partition_by names '{wanted}', which is no column");
-                    Err(Error::settings(message)
-                        .with_hint(format!("the columns are {}", names.join(", "))))
-                }
+        let partition_by = partition_by.iter().map(|wanted| match place(&fields, wanted) {
+            Some(index) => Ok((index, fields[index].name().clone())),
+            None => {
+                let names: Vec<&str> = fields.iter().map(|f| f.name().as_str()).collect();
+                let message = format!("partition_by names '{wanted}', which is no column");
+                Err(Error::settings(message)
+                    .with_hint(format!("the columns are {}", names.join(", "))))
             }
         });
         let partition_by = partition_by.collect::<Result<Vec<_>>>()?;

@@ -76,7 +76,7 @@ impl SnapshotSink {
         schema: &Schema,
         context: &Context,
     ) -> Result<Self> {
-        let layout = Layout::new(schema, options.mode, &options.partition_by)?;
+        let layout = Layout::new(schema, options.mode, &options.partition_by, options.names)?;
         let encoding = Encoding::new(options, &layout.schema)?;
         Ok(Self {
             place: Place::prepare(location, context).await?,

@@ -8,6 +8,7 @@ use millstream_engine::definition::{RelationDef, Rowtime};
 use super::api::StreamRef;
 use super::client::ConnectOptions;
 use crate::decode::{Delimiters, Format};
+use crate::names::{self, ColumnNames};
 use crate::options::RelationKind::{Sink, Stream};
 use crate::options::{ConnectorSpec, OptionError, OptionSpec, Options, ValueKind};
 
@@ -90,6 +91,7 @@ pub const SPEC: ConnectorSpec = ConnectorSpec {
             "append: rows, which the query must not take back; changelog: every change with a leading \
              `_op` of `+` or `-` and its `_epoch`",
         ),
+        names::OPTION,
         option(
             "poll_interval",
             ValueKind::Duration,
@@ -303,6 +305,8 @@ pub struct KinesisSinkOptions {
     pub record_id: Option<String>,
     /// Whether rows that are taken back are written too.
     pub changelog: bool,
+    /// How columns are called.
+    pub names: ColumnNames,
 }
 
 impl KinesisSinkOptions {
@@ -322,6 +326,7 @@ impl KinesisSinkOptions {
             partition_key: options.names("partition_key"),
             record_id: (!record_id.eq_ignore_ascii_case("none")).then(|| record_id.to_owned()),
             changelog: options.word("mode") == Some("changelog"),
+            names: ColumnNames::of(&options),
         })
     }
 }

@@ -30,6 +30,7 @@ use super::producer::Producer;
 use crate::Context;
 use crate::file::encode::{Encoding, csv_format};
 use crate::file::sink::{Layout, by_file, numbered, stem};
+use crate::names::place;
 
 /// The most bytes of a record and its key that every stream takes. Source: `PutRecords`, Kinesis API
 /// reference.
@@ -97,7 +98,7 @@ impl KinesisSink {
             return Err(Error::sql(message)
                 .with_hint("add a window to the query, or write mode = 'changelog'"));
         }
-        let layout = Layout::of_rows(&schema, options.changelog)?;
+        let layout = Layout::of_rows(&schema, options.changelog, options.names)?;
         let key = options.partition_key.iter().map(|name| column(&layout.schema, name));
         let key = key.collect::<Result<Vec<_>>>()?;
         if let Some(id) = options.record_id.as_deref().filter(|id| has_column(&layout.schema, id)) {
@@ -289,8 +290,8 @@ fn has_column(schema: &Schema, name: &str) -> bool {
 
 /// The place of the column `name` in the rows as written.
 fn column(schema: &Schema, name: &str) -> Result<usize> {
-    let wanted = name.trim_matches('"').to_lowercase();
-    schema.fields().iter().position(|field| *field.name() == wanted).ok_or_else(|| {
+    let fields = schema.fields().iter().map(AsRef::as_ref);
+    place(fields, name).ok_or_else(|| {
         let names: Vec<&str> = schema.fields().iter().map(|f| f.name().as_str()).collect();
         Error::settings(format!("partition_key names '{name}', which is no column")).with_hint(
             format!("the columns are {}; an expression gets a name with AS", names.join(", ")),

@@ -9,7 +9,7 @@ use millstream_connectors::kinesis::sample::sample;
 
 use super::runtime;
 use crate::cli::DiscoverArgs;
-use crate::discover::{discover as schema_of, statement};
+use crate::discover::{Origin, discover as schema_of, statement};
 use crate::failure::Failure;
 
 /// The most records of a stream that are looked at.
@@ -24,22 +24,23 @@ const BYTES_MAX: u64 = 1 << 20;
 ///
 /// When the source cannot be read, or nothing can be said about it.
 pub fn discover(args: &DiscoverArgs) -> Result<(), Failure> {
-    let (records, source) = match args.source.strip_prefix("kinesis://") {
+    let (records, origin, source) = match args.source.strip_prefix("kinesis://") {
         Some(stream) => {
             let records = runtime()?.block_on(sample(
                 &ConnectOptions::default(),
                 &StreamRef::parse(stream),
                 RECORDS_MAX,
             ))?;
-            (records, vec![("connector", "kinesis".to_owned()), ("stream", stream.to_owned())])
+            let source = vec![("connector", "kinesis".to_owned()), ("stream", stream.to_owned())];
+            (records, Origin::Stream, source)
         }
         None => {
             let path = args.source.clone();
             let records = vec![beginning(Path::new(&path))?];
-            (records, vec![("connector", "file".to_owned()), ("path", path)])
+            (records, Origin::File, vec![("connector", "file".to_owned()), ("path", path)])
         }
     };
-    let sql = statement(&args.name, &schema_of(&records)?, &source);
+    let sql = statement(&args.name, &schema_of(&records, origin)?, &source);
     std::io::stdout().write_all(sql.as_bytes()).map_err(|_| Failure::OutputClosed)
 }
 

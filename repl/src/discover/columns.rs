@@ -9,7 +9,7 @@ pub struct Column {
     pub name: String,
     /// Its type.
     pub sql_type: String,
-    /// Its path in a JSON record.
+    /// Its path in a JSON record; in a CSV file the name in the header, if it is another one.
     pub mapping: Option<String>,
 }
 

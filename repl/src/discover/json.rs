@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::Schema;
 use super::columns::{Column, Kind, Seen, name, number_kind, text_kind};
+use super::{Origin, Schema};
 use crate::failure::Failure;
 
 /// The values at one path.
@@ -17,23 +17,41 @@ struct Found {
 }
 
 /// The schema of records of objects.
-pub(super) fn schema(texts: &[&str]) -> Result<Schema, Failure> {
+pub(super) fn schema(texts: &[&str], origin: Origin) -> Result<Schema, Failure> {
+    let pieces = texts.iter().flat_map(|text| match origin {
+        Origin::Stream => vec![*text],
+        Origin::File => text.lines().collect(),
+    });
     let mut documents = Vec::new();
-    for text in texts {
-        let text = text.trim_start_matches('\u{feff}');
-        let parsed = serde_json::Deserializer::from_str(text).into_iter::<Value>();
-        documents.extend(parsed.map_while(Result::ok).filter(Value::is_object));
+    let mut of_array = false;
+    for piece in pieces {
+        let parsed = serde_json::Deserializer::from_str(piece).into_iter::<Value>();
+        for document in parsed.map_while(Result::ok) {
+            match document {
+                Value::Object(_) => documents.push(document),
+                Value::Array(elements) => {
+                    let before = documents.len();
+                    documents.extend(elements.into_iter().filter(Value::is_object));
+                    of_array |= documents.len() > before;
+                }
+                _ => {}
+            }
+        }
     }
     if documents.is_empty() {
-        return Err(Failure::with_hint(
-            "the sample has no JSON object in it that can be read",
-            "a record is an object, or several one after another",
-        ));
+        let hint = match origin {
+            Origin::Stream => "a record is an object, or several one after another",
+            Origin::File => {
+                "a line is an object, or several one after another, or an array of them"
+            }
+        };
+        return Err(Failure::with_hint("the sample has no JSON that can be read", hint));
     }
-    let array = array_of(&documents);
+    // One array is taken apart: the record, or one inside it.
+    let (root, array) = if of_array { ("$[0:]", None) } else { ("$", array_of(&documents)) };
     let mut all: Vec<Found> = Vec::new();
     for document in &documents {
-        walk(document, "$", "", array.as_deref(), &mut all);
+        walk(document, root, "", array.as_deref(), &mut all);
     }
     let mut taken = BTreeSet::new();
     let columns = all.iter().enumerate().map(|(index, found)| Column {

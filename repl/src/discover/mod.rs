@@ -25,22 +25,34 @@ pub struct Schema {
     pub options: Vec<(&'static str, String)>,
 }
 
-/// The schema of `records`; each may hold several objects or lines.
+/// Where a sample is from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// A Kinesis stream: columns of CSV go by position.
+    Stream,
+    /// A file: columns of CSV go by the names in its first line, if it has them; JSON is one document
+    /// per line.
+    File,
+}
+
+/// The schema of `records` from `origin`; each may hold several objects or lines.
 ///
 /// # Errors
 ///
 /// When nothing can be said: there are no records, or they are neither JSON nor text.
-pub fn discover(records: &[Vec<u8>]) -> Result<Schema, Failure> {
-    let texts: Vec<&str> =
-        records.iter().filter_map(|record| std::str::from_utf8(record).ok()).collect();
-    let first = texts.iter().find_map(|text| text.trim_start_matches('\u{feff}').trim().get(..1));
+pub fn discover(records: &[Vec<u8>], origin: Origin) -> Result<Schema, Failure> {
+    let texts = records.iter().filter_map(|record| std::str::from_utf8(record).ok());
+    let texts: Vec<&str> = texts.map(|text| text.trim_start_matches('\u{feff}')).collect();
+    let first = texts.iter().find_map(|text| text.trim().get(..1));
     match first {
         None => Err(Failure::with_hint(
             "there is no record to look at",
             "the sample is empty or is no text; put records into the stream first",
         )),
-        Some("{") => json::schema(&texts),
-        Some(_) => csv::schema(&texts),
+        Some("{") => json::schema(&texts, origin),
+        // Lines of a log begin so too.
+        Some("[") => json::schema(&texts, origin).or_else(|_| csv::schema(&texts, origin)),
+        Some(_) => csv::schema(&texts, origin),
     }
 }
 

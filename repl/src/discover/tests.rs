@@ -3,7 +3,7 @@
 use super::*;
 
 fn discovered(text: &str) -> Vec<String> {
-    let schema = discover(&[text.as_bytes().to_vec()]).unwrap();
+    let schema = discover(&[text.as_bytes().to_vec()], Origin::File).unwrap();
     let column = |column: &Column| {
         let mapping = column.mapping.as_deref().unwrap_or("-");
         format!("{} {} {mapping}", column.name, column.sql_type)
@@ -62,15 +62,48 @@ fn a_header_names_the_columns_of_csv() {
     let text = "Sym, Firm, N\nAAA,\"Alpha, Inc\",1\nBBB, Beta,22\n";
     assert_eq!(discovered(text), ["Sym VARCHAR(4) -", "Firm VARCHAR(16) -", "N INTEGER -"]);
     assert_eq!(discovered("1;x\n2;y\n"), ["COL_0 INTEGER -", "COL_1 VARCHAR(4) -"]);
-    let schema = discover(&[b"1\t2\n".to_vec()]).unwrap();
+    let schema = discover(&[b"1\t2\n".to_vec()], Origin::Stream).unwrap();
     assert_eq!(schema.options, [("delimiter", "\\t".to_owned())]);
+    let schema = discover(&[b"1,2\n".to_vec()], Origin::File).unwrap();
+    assert_eq!(schema.options, [("header", "false".to_owned())]);
 }
 
 #[test]
 fn the_statement_declares_the_stream() {
-    let schema = discover(&[br#"{"it's":"a"}"#.to_vec()]).unwrap();
+    let schema = discover(&[br#"{"it's":"a"}"#.to_vec()], Origin::File).unwrap();
     let sql = statement("S", &schema, &[("connector", "file".into()), ("path", "a.json".into())]);
     let parsed = millstream_sql::parse(&sql).unwrap();
     assert_eq!(parsed.len(), 1, "{sql}");
-    assert!(discover(&[]).unwrap_err().text().contains("no record"));
+    assert!(discover(&[], Origin::File).unwrap_err().text().contains("no record"));
+}
+
+#[test]
+fn a_file_is_read_by_the_names_in_its_header() {
+    assert_eq!(
+        discovered("\u{feff}Sym,Name of it,value,Sym,sym,\"a\"\"b\"\nAA,abc,1,BB,CC,x\n"),
+        [
+            "Sym VARCHAR(4) -",
+            "COL_Nameofit VARCHAR(4) $.Name of it",
+            "COL_value INTEGER $.value",
+            "Sym_3 VARCHAR(4) $[3]",
+            "sym_4 VARCHAR(4) $.sym",
+            "COL_ab VARCHAR(4) $.a\"b",
+        ]
+    );
+    // Dates are no names.
+    assert_eq!(
+        discovered("2018-11-01,AAA\n2018-11-02,BB\n"),
+        ["COL_0 VARCHAR(16) -", "COL_1 VARCHAR(4) -"]
+    );
+}
+
+#[test]
+fn an_array_of_records_is_json() {
+    assert_eq!(
+        discovered(r#"[{"a":1,"b":[{"c":1}]},{"a":2}]"#),
+        ["a INTEGER $[0:].a", "b VARCHAR(16) $[0:].b"]
+    );
+    assert_eq!(discovered("[Sun] x,1\n[Mon] y,2\n"), ["COL_0 VARCHAR(8) -", "COL_1 INTEGER -"]);
+    let failure = discover(&[b"{\n\"a\": 1\n}\n".to_vec()], Origin::File).unwrap_err();
+    assert!(failure.text().contains("no JSON"), "{}", failure.text());
 }

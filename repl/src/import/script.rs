@@ -1,16 +1,20 @@
 //! The script of an application.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use millstream_sql::catalog::ERROR_STREAM;
 
 use super::Imported;
-use super::application::{Application, Code, Input, Output, Reference, Resource, Schema};
+use super::application::{Application, Code, Column, Input, Output, Reference, Resource, Schema};
 
 /// Writes the script of `application`.
 pub(super) fn write(application: &Application) -> Imported {
     let mut script = Script::default();
-    script.line(&format!("-- Application {} of Kinesis Data Analytics.", application.name));
+    script.line(&format!(
+        "-- Application {} of Kinesis Data Analytics.",
+        one_line(&application.name)
+    ));
     for input in &application.inputs {
         script.input(input);
     }
@@ -34,6 +38,8 @@ pub(super) fn write(application: &Application) -> Imported {
 struct Script {
     sql: String,
     decisions: Vec<String>,
+    /// Where outputs are written.
+    folders: BTreeSet<String>,
 }
 
 impl Script {
@@ -45,13 +51,16 @@ impl Script {
     /// Notes what a person has to decide, and says it above the next statement.
     fn decide(&mut self, what: impl Into<String>) {
         let what = what.into();
-        self.line(&format!("-- TO DECIDE: {}", what.replace('\n', " ")));
+        self.line(&format!("-- TO DECIDE: {}", one_line(&what)));
         self.decisions.push(what);
     }
 
     fn input(&mut self, input: &Input) {
         self.line("");
         let Some((first, others)) = input.streams.split_first() else { return };
+        if !self.is_whole(&input.schema, &input.streams.join(" and ")) {
+            return;
+        }
         if let Some(processor) = &input.processor {
             self.decide(format!(
                 "records went through the function {processor} first: do in SQL what it did, or \
@@ -79,12 +88,32 @@ impl Script {
         self.create("STREAM", first, &input.schema, &options);
         if !others.is_empty() {
             self.decide(format!(
-                "the input fed {} streams side by side; {first} takes all its records now, so the \
-                 pumps that read {} are not needed",
+                "the input fed {} streams side by side; {first} takes all its records now and {} \
+                 none, so the pumps that read those are not needed",
                 others.len() + 1,
                 others.join(", ")
             ));
         }
+        for other in others {
+            self.create("STREAM", other, &input.schema, &[("connector", "none".to_owned())]);
+        }
+    }
+
+    /// Whether a relation of this schema can be declared; otherwise `names` are to be, by a person.
+    fn is_whole(&mut self, schema: &Schema, names: &str) -> bool {
+        let is_empty = |column: &Column| column.name.is_empty() || column.sql_type.is_empty();
+        let known = ["JSON", "CSV"].iter().any(|known| known.eq_ignore_ascii_case(&schema.format));
+        let what = if schema.columns.is_empty() {
+            "the description has no schema"
+        } else if schema.columns.iter().any(is_empty) {
+            "the description has a column without a name or a type"
+        } else if !known {
+            "the description has a format that is neither JSON nor CSV"
+        } else {
+            return true;
+        };
+        self.decide(format!("{what} for {names}: declare it here"));
+        false
     }
 
     fn start(&mut self, start: Option<&str>) -> &'static str {
@@ -110,6 +139,16 @@ impl Script {
 
     fn reference(&mut self, reference: &Reference) {
         self.line("");
+        if !self.is_whole(&reference.schema, &reference.table) {
+            return;
+        }
+        if reference.path.is_empty() {
+            self.decide(format!(
+                "the description does not say where the data of {} lie: declare it here",
+                reference.table
+            ));
+            return;
+        }
         let mut options = vec![("connector", "file".to_owned()), ("path", reference.path.clone())];
         options.extend(self.format(&reference.schema, true));
         self.create("TABLE", &reference.table, &reference.schema, &options);
@@ -177,19 +216,51 @@ impl Script {
 
     fn output(&mut self, output: &Output, number: usize) {
         self.line("");
-        let (what, arn) = match &output.target {
-            Resource::Stream(arn) => ("the stream", arn.as_str()),
-            Resource::Firehose(arn) => ("the delivery stream", arn.as_str()),
-            Resource::Lambda(arn) => ("the function", arn.as_str()),
-            Resource::Unknown => ("an unknown place", ""),
-        };
+        if output.stream.is_empty() {
+            self.decide("an output has no name of a stream: add CREATE SINK … FROM that stream");
+            return;
+        }
         // A sink has a name of its own, and that one is taken.
         let stream = match output.stream.eq_ignore_ascii_case(ERROR_STREAM) {
             true => "errors",
             false => output.stream.as_str(),
         };
         let name = if number == 1 { stream.to_owned() } else { format!("{stream}_{number}") };
-        let path = format!("out/{}", if arn.is_empty() { name.as_str() } else { last_part(arn) });
+        let mut options = match &output.target {
+            Resource::Stream(arn) => vec![
+                ("connector", "kinesis".to_owned()),
+                ("stream", arn.clone()),
+                ("format", output.format.to_lowercase()),
+                // The application's records had none.
+                ("record_id", "none".to_owned()),
+            ],
+            target => self.files(target, output, &name),
+        };
+        options.push(("names", "declared".to_owned()));
+        let from = quoted(&output.stream);
+        self.line(&format!("CREATE SINK {} FROM {from} WITH ({});", quoted(&name), list(&options)));
+    }
+
+    /// The options of a sink that writes to files what went to `target`.
+    fn files(
+        &mut self,
+        target: &Resource,
+        output: &Output,
+        name: &str,
+    ) -> Vec<(&'static str, String)> {
+        let (what, arn) = match target {
+            Resource::Stream(arn) => ("the stream", arn.as_str()),
+            Resource::Firehose(arn) => ("the delivery stream", arn.as_str()),
+            Resource::Lambda(arn) => ("the function", arn.as_str()),
+            Resource::Unknown => ("an unknown place", ""),
+        };
+        let wanted = format!("out/{}", if arn.is_empty() { name } else { last_part(arn) });
+        let mut path = wanted.clone();
+        let mut number = 1;
+        while !self.folders.insert(path.clone()) {
+            number += 1;
+            path = format!("{wanted}_{number}");
+        }
         self.decide(format!(
             "{} went to {what} {arn}; it is written to files under {path} now: choose their place",
             output.stream
@@ -202,9 +273,13 @@ impl Script {
         if output.format.eq_ignore_ascii_case("CSV") {
             options.push(("header", "false".to_owned()));
         }
-        let from = quoted(&output.stream);
-        self.line(&format!("CREATE SINK {} FROM {from} WITH ({});", quoted(&name), list(&options)));
+        options
     }
+}
+
+/// A text as part of a comment.
+fn one_line(text: &str) -> String {
+    text.replace(char::is_control, " ")
 }
 
 /// A delimiter as the options have it. One that is written with escapes is taken for what they mean,

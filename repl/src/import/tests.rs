@@ -63,6 +63,7 @@ fn an_application_becomes_a_script_that_declares_it() {
     assert_eq!((table.option("delimiter"), table.option("header")), (Some(";"), Some("false")));
     let sinks: Vec<&str> = catalog.sinks.keys().map(String::as_str).collect();
     assert_eq!(sinks, ["DESTINATION_SQL_STREAM", "DESTINATION_SQL_STREAM_2"]);
+    assert_eq!(catalog.sinks["DESTINATION_SQL_STREAM"].0.option("names"), Some("declared"));
     millstream_sql::plan::application(&catalog).unwrap();
     assert!(imported.sql.contains("= f.\"Sym\" -- done\n"), "the code is as it was");
     assert_eq!(imported.decisions.len(), 3, "{:#?}", imported.decisions);
@@ -104,4 +105,56 @@ fn error_stream_can_be_an_output() {
     let catalog = declared(&import("a.json", &text).unwrap().sql);
     assert!(catalog.sinks.contains_key("errors"));
     millstream_sql::plan::application(&catalog).unwrap();
+}
+
+#[test]
+fn streams_side_by_side_are_all_declared() {
+    let both = "CREATE STREAM \\\"OUT\\\" (a INTEGER); CREATE PUMP p AS INSERT INTO \\\"OUT\\\" \
+        SELECT STREAM \\\"a\\\" FROM \\\"IN_001\\\" WHERE SHARD_ID <> 'x'; CREATE PUMP q AS INSERT INTO \
+        \\\"OUT\\\" SELECT STREAM \\\"a\\\" FROM \\\"IN_002\\\" WHERE SHARD_ID <> 'x';";
+    let described = FIRST.replace("CREATE STREAM \\\"OUT\\\" (a INTEGER);", both);
+    let catalog = declared(&import("a.json", &described).unwrap().sql);
+    assert_eq!(catalog.streams["IN_002"].option("connector"), Some("none"));
+    assert_eq!(catalog.streams["IN_002"].columns.len(), 1);
+    millstream_sql::plan::application(&catalog).unwrap();
+}
+
+#[test]
+fn an_output_to_a_stream_goes_there_and_files_never_meet() {
+    let (before, after) = SECOND.split_once("\"OutputDescriptions\": [").unwrap();
+    let more = r#"
+        {"Name": "DESTINATION_SQL_STREAM", "KinesisStreamsOutputDescription": {"ResourceARN": "arn:aws:kinesis:us-east-1:1:stream/to"}, "DestinationSchema": {"RecordFormatType": "CSV"}},
+        {"Name": "DESTINATION_SQL_STREAM", "KinesisFirehoseOutputDescription": {"ResourceARN": "arn:aws:firehose:us-east-1:1:deliverystream/to-s3"}},"#;
+    let text = format!("{before}\"OutputDescriptions\": [{more}{after}");
+    let imported = import("a.json", &text).unwrap();
+    let catalog = declared(&imported.sql);
+    let sink = |name: &str, option: &str| {
+        catalog.sinks[name].0.option(option).map(str::to_owned).unwrap_or_default()
+    };
+    let first = "DESTINATION_SQL_STREAM";
+    assert_eq!(sink(first, "connector"), "kinesis");
+    assert_eq!(sink(first, "stream"), "arn:aws:kinesis:us-east-1:1:stream/to");
+    assert_eq!((sink(first, "format"), sink(first, "names")), ("csv".into(), "declared".into()));
+    let paths = [2, 3, 4].map(|number| sink(&format!("{first}_{number}"), "path"));
+    assert_eq!(paths, ["out/to-s3", "out/to-s3_2", "out/f"]);
+    for (sink, _) in catalog.sinks.values() {
+        let kind = millstream_connectors::options::RelationKind::Sink;
+        millstream_connectors::validate(kind, sink).unwrap();
+    }
+}
+
+#[test]
+fn what_cannot_be_declared_is_left_to_a_person() {
+    let text = r#"{"ApplicationName": "x\nDROP", "ApplicationCode": "CREATE STREAM o (a INTEGER);",
+        "Inputs": [{"NamePrefix": "X"}],
+        "ReferenceDataSources": [{"TableName": "T", "ReferenceSchema": {"RecordFormat": {"RecordFormatType": "CSV"},
+            "RecordColumns": [{"Name": "a", "SqlType": "INTEGER"}]}}],
+        "Outputs": [{}]}"#;
+    let imported = import("a.json", text).unwrap();
+    let catalog = declared(&imported.sql);
+    assert_eq!((catalog.streams.len(), catalog.tables.len(), catalog.sinks.len()), (1, 0, 0));
+    let all = imported.decisions.join("\n");
+    for word in ["no schema for X_001", "the data of T", "no name of a stream"] {
+        assert!(all.contains(word), "{word} in\n{all}");
+    }
 }

@@ -14,10 +14,12 @@ pub(super) enum Step {
 /// Where a column lies.
 #[derive(Debug)]
 pub(super) struct Path {
-    /// The steps that lead to it, or to the array in whose elements it lies.
+    /// The steps that lead to it, or to the array in whose elements it lies; none if it is the record.
     pub(super) steps: Vec<Step>,
     /// The steps that lead to it inside an element; none if it is in no array that is taken apart.
     pub(super) in_element: Vec<Step>,
+    /// Whether records are arrays, whose elements become rows.
+    pub(super) of_array: bool,
 }
 
 /// The steps of `$.a.b`, `$['a']["b"]`, `$.a[0].b`; a closing `[0:]`, KDA's mark of an array taken
@@ -54,17 +56,19 @@ pub(super) fn parse_path(column: &str, mapping: &str) -> Result<Path> {
         } else {
             return Err(wrong("only keys and elements can be followed"));
         };
-        if key.is_empty() {
+        if key.is_empty() && rest.starts_with('.') {
             return Err(wrong("a key is empty"));
         }
         steps.push(Step::Key(key.to_owned()));
         rest = behind;
     }
     match array {
-        _ if steps.is_empty() => Err(wrong("it names no key")),
-        Some(array) if array.is_empty() => Err(wrong("a record is an object, not an array")),
-        Some(array) => Ok(Path { steps: array, in_element: steps }),
-        None => Ok(Path { steps, in_element: Vec::new() }),
+        Some(_) if steps.is_empty() => Err(wrong("it names no key")),
+        Some(array) if array.is_empty() => {
+            Ok(Path { steps, in_element: Vec::new(), of_array: true })
+        }
+        Some(array) => Ok(Path { steps: array, in_element: steps, of_array: false }),
+        None => Ok(Path { steps, in_element: Vec::new(), of_array: false }),
     }
 }
 
@@ -86,13 +90,15 @@ mod tests {
         assert_eq!(keys("$['a.b'][\"c\"].d").unwrap(), [key("a.b"), key("c"), key("d")]);
         assert_eq!(keys("$.list[0:]").unwrap(), [key("list")]);
         assert_eq!(keys("$.list[3].x").unwrap(), [key("list"), Step::Index(3), key("x")]);
+        assert_eq!(keys("$['']").unwrap(), [key("")]);
+        assert_eq!(keys("$").unwrap(), []);
+        assert!(parse_path("C", "$[0:].x").unwrap().of_array);
         for (path, why) in [
             ("a.b", "begin with '$'"),
-            ("$", "names no key"),
             ("$..a", "key is empty"),
             ("$['a", "not closed"),
             ("$.list[0:].x[0:].y", "inside an array"),
-            ("$[0:].x", "not an array"),
+            ("$[0:].x[0:].y", "inside an array"),
             ("$.list[-1]", "only keys"),
         ] {
             assert!(keys(path).unwrap_err().contains(why), "{path}");

@@ -287,3 +287,17 @@ async fn a_reader_never_sees_half_a_file() {
     assert!(looks > 1 && files > 0, "{looks} looks saw {files} files");
     assert_eq!(read(folder.path(), "csv").await.len(), 60_000);
 }
+
+#[tokio::test]
+async fn columns_are_called_as_declared_where_that_is_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let number = || Arc::new(Int32Array::from(vec![7])) as ArrayRef;
+    let rows = [("Who", number()), ("WHO", number()), ("K", number())];
+    let rows = RecordBatch::try_from_iter(rows).unwrap();
+    let options = [("format", "json"), ("names", "declared"), ("partition_by", "k")];
+    let files = write(folder.path(), &rows, &options).await;
+    let [file] = files.as_slice() else { panic!("{files:?}") };
+    assert!(file.to_string_lossy().contains("K=7"), "{}", file.display());
+    let text = fs::read_to_string(folder.path().join(file)).unwrap();
+    assert_eq!(text, "{\"Who\":7,\"WHO\":7}\n");
+}

@@ -60,9 +60,9 @@ fn an_application_runs_as_it_was_described() {
     assert_eq!(
         rows,
         [
-            r#"{"id":7,"item":"X1","at_ms":1541077200000,"seen":1}"#,
-            r#"{"id":7,"item":"Y2","at_ms":1541077200000,"seen":2}"#,
-            r#"{"id":7,"item":null,"at_ms":1541077201500,"seen":3}"#,
+            r#"{"ID":7,"ITEM":"X1","AT_MS":1541077200000,"SEEN":1}"#,
+            r#"{"ID":7,"ITEM":"Y2","AT_MS":1541077200000,"SEEN":2}"#,
+            r#"{"ID":7,"ITEM":null,"AT_MS":1541077201500,"SEEN":3}"#,
         ]
     );
 }
