@@ -246,7 +246,20 @@ fn compute(call: &Call<'_>, op: Op) -> Result<ArrayRef> {
             }
         );
     }
-    Ok(result)
+    Ok(one_zero(result))
+}
+
+/// Arrow tells -0.0 from 0.0 where it compares, SQL knows one zero: `0.0 * -1 = 0` is true.
+fn one_zero(values: ArrayRef) -> ArrayRef {
+    match values.data_type() {
+        DataType::Float32 => Arc::new(
+            values.as_primitive::<Float32Type>().unary::<_, Float32Type>(|value| value + 0.0),
+        ),
+        DataType::Float64 => Arc::new(
+            values.as_primitive::<Float64Type>().unary::<_, Float64Type>(|value| value + 0.0),
+        ),
+        _ => values,
+    }
 }
 
 /// The kernels give one value for two literals.
@@ -363,6 +376,5 @@ pub(super) fn remainder(call: &Call<'_>) -> Result<ArrayRef> {
         return exec_err!("division by zero");
     }
     // The kernel may find another precision for decimals.
-    let result: ArrayRef = Arc::clone(&result);
-    exact_cast(&result, call.returns)
+    exact_cast(&one_zero(result), call.returns)
 }
