@@ -133,8 +133,7 @@ pub(crate) fn read(file: &Path) -> Result<(String, String), Failure> {
         (file.display().to_string(), std::fs::read_to_string(file))
     };
     match text {
-        // Editors on Windows put a mark in front.
-        Ok(text) => Ok((name, text.trim_start_matches('\u{feff}').to_owned())),
+        Ok(text) => Ok((name, text)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Err(Failure::with_hint(
             format_args!("there is no file {name}"),
             "a relative path starts from the current folder",
