@@ -218,6 +218,7 @@ fn qualifies_difference(parser: &Parser<'_>) -> bool {
         return false;
     }
     let mut depth = 0_usize;
+    let mut subtracts = false;
     let mut at = parser.get_current_index();
     if parser.token_at(at).token != Token::RParen {
         return false;
@@ -226,12 +227,22 @@ fn qualifies_difference(parser: &Parser<'_>) -> bool {
         match &parser.token_at(at).token {
             Token::RParen => depth += 1,
             Token::LParen => depth = depth.saturating_sub(1),
+            Token::Minus => subtracts |= depth == 1,
             _ => {}
         }
         let Some(before) = at.checked_sub(1) else { return depth == 0 };
         if depth == 0 {
             let opens = parser.token_at(at).token == Token::LParen;
-            return opens && !is_callee(&parser.token_at(before).token);
+            return match &parser.token_at(before).token {
+                // Of EXTRACT; behind the FROM of a query stands a query or a join.
+                Token::Word(word) if word.keyword == Keyword::FROM => {
+                    let begins = &parser.token_at(at + 1).token;
+                    let is_query = matches!(begins, Token::Word(word)
+                        if [Keyword::SELECT, Keyword::WITH, Keyword::VALUES].contains(&word.keyword));
+                    opens && subtracts && !is_query
+                }
+                token => opens && !is_callee(token),
+            };
         }
         at = before;
     }

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::logical_expr::LogicalPlan;
 use millstream_engine::dataflow::SortKey;
 use millstream_engine::definition::{ROWTIME, RelationDef};
@@ -141,8 +141,27 @@ impl<'a> Collector<'a> {
 
     /// Gives the step added last, which writes the rows of `query`, their times.
     fn time_last(&mut self, query: &Query) -> Result<(), SqlError> {
+        if !self.steps.last().is_some_and(|step| self.may_mix(&step.plan)) {
+            return Ok(());
+        }
         let planned = self.scope.plan(query, true)?;
         self.time(planned.has_rowtime.then_some(planned.plan), query.span)
+    }
+
+    /// Whether the rows of `plan` may come in another order than they are read in.
+    fn may_mix(&self, plan: &LogicalPlan) -> bool {
+        let mixes = |node: &LogicalPlan| {
+            Ok(match node {
+                LogicalPlan::TableScan(scan) => {
+                    is_fed_by_pumps(self.catalog, scan.table_name.table())
+                }
+                LogicalPlan::Projection(_)
+                | LogicalPlan::Filter(_)
+                | LogicalPlan::SubqueryAlias(_) => false,
+                _ => true,
+            })
+        };
+        plan.exists(mixes).unwrap_or(true)
     }
 
     fn time(&mut self, plan: Option<LogicalPlan>, span: Span) -> Result<(), SqlError> {

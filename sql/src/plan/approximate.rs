@@ -8,30 +8,22 @@
 //! Source: ISO/IEC 9075-2, result of data type combinations.
 
 use arrow::datatypes::DataType;
-use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::tree_node::Transformed;
 use datafusion::common::{DFSchema, Result};
-use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, cast};
 
+use super::expressions::rewritten;
 use super::padded::is_comparison;
 use super::typing::MIXED;
 
 /// `plan`, not optimised yet, with the numbers that meet approximate where one of them is.
 pub(super) fn met(plan: LogicalPlan) -> Result<LogicalPlan> {
-    let rewritten = plan.transform_up_with_subqueries(|node| {
+    let see = |node: &LogicalPlan| {
         let mut schema = DFSchema::empty();
-        for input in node.inputs() {
-            schema.merge(input.schema());
-        }
-        // A column keeps its name, whatever stands in its expression now.
-        let names = NamePreserver::new(&node);
-        node.map_expressions(|expr| {
-            let name = names.save(&expr);
-            let rewritten = expr.transform_up(|expr| Ok(met_in(expr, &schema)))?;
-            Ok(rewritten.update_data(|expr| name.restore(expr)))
-        })
-    })?;
-    Ok(rewritten.data)
+        node.inputs().into_iter().for_each(|input| schema.merge(input.schema()));
+        Ok(Some(schema))
+    };
+    rewritten(plan, see, |expr, schema| Ok(met_in(expr, schema)))
 }
 
 /// `expr` with the values that meet right below it.

@@ -15,6 +15,7 @@ mod distinct_on;
 mod ends_at;
 mod errors;
 mod explain;
+mod expressions;
 mod extremes;
 mod functions;
 mod insert;

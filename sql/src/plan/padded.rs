@@ -5,30 +5,21 @@
 //! them up to the comparison. Patterns (`LIKE`, `SIMILAR TO`) do see the blanks, as in the standard.
 
 use arrow::datatypes::DataType;
-use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::tree_node::Transformed;
 use datafusion::common::{DFSchema, Result, ScalarValue};
 use datafusion::logical_expr::expr::InList;
 use datafusion::logical_expr::{
     BinaryExpr, Expr, ExprSchemable, JoinType, LogicalPlan, Operator, lit, when,
 };
 
+use super::expressions::rewritten;
 use super::functions::call;
 use crate::catalog::Catalog;
 use crate::functions::{CAST, TRIM};
 
 /// `plan` with the comparisons of blank-padded texts.
 pub(super) fn compared(plan: LogicalPlan, catalog: &Catalog) -> Result<LogicalPlan> {
-    let rewritten = plan.transform_up_with_subqueries(|node| {
-        let Some(inputs) = Inputs::of(&node, catalog)? else { return Ok(Transformed::no(node)) };
-        // A column keeps its name, whatever stands in its expression now.
-        let names = datafusion::logical_expr::expr_rewriter::NamePreserver::new(&node);
-        node.map_expressions(|expr| {
-            let name = names.save(&expr);
-            let rewritten = expr.transform_up(|expr| comparison(expr, &inputs))?;
-            Ok(rewritten.update_data(|expr| name.restore(expr)))
-        })
-    })?;
-    Ok(rewritten.data)
+    rewritten(plan, |node| Inputs::of(node, catalog), comparison)
 }
 
 /// Which columns of a plan are blank-padded.

@@ -3,32 +3,24 @@
 //! A value of ours does not know its qualifier, and the text of `CAST(x.d AS BIGINT)` does not say that of
 //! `x.d`; so it is followed from where the interval is made up to the cast.
 
-use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::tree_node::Transformed;
 use datafusion::common::{DFSchema, Result, ScalarValue};
 use datafusion::logical_expr::expr::ScalarFunction;
-use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, lit};
 
+use super::expressions::rewritten;
 use crate::functions::{CAST, DIFFERENCE, Family};
 use crate::interval::spanned;
 
 /// `plan`, not optimised yet, with the qualifiers of the intervals it casts.
 pub(super) fn known(plan: LogicalPlan) -> Result<LogicalPlan> {
-    let rewritten = plan.transform_up_with_subqueries(|node| {
+    let see = |node: &LogicalPlan| {
         let inputs: Vec<LogicalPlan> = node.inputs().into_iter().cloned().collect();
         let mut schema = DFSchema::empty();
-        for input in &inputs {
-            schema.merge(input.schema());
-        }
-        // A column keeps its name, whatever stands in its expression now.
-        let names = NamePreserver::new(&node);
-        node.map_expressions(|expr| {
-            let name = names.save(&expr);
-            let rewritten = expr.transform_up(|expr| Ok(cast(expr, &inputs, &schema)))?;
-            Ok(rewritten.update_data(|expr| name.restore(expr)))
-        })
-    })?;
-    Ok(rewritten.data)
+        inputs.iter().for_each(|input| schema.merge(input.schema()));
+        Ok(Some((inputs, schema)))
+    };
+    rewritten(plan, see, |expr, (inputs, schema)| Ok(cast(expr, inputs, schema)))
 }
 
 /// A cast of an interval whose text does not say the qualifier, with that which is found.

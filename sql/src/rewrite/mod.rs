@@ -83,6 +83,7 @@ impl VisitorMut for Rewriter {
 
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<SqlError> {
         session::expression(expr);
+        qualifier::negative(expr);
         let rewritten = cast::expression(expr).and_then(|()| quantified::expression(expr));
         stop_on(rewritten.and_then(|()| match expr {
             Expr::Identifier(name) => refused::name(name),

@@ -8,7 +8,17 @@ use datafusion::sql::sqlparser::ast::{
 
 use crate::functions::DIFFERENCE;
 use crate::interval::spanned;
-use crate::syntax::arguments_of;
+use crate::syntax::{self, arguments_of};
+
+/// `-(a - b) MINUTE` as a multiple: DataFusion has no negative of what an interval is here.
+pub(super) fn negative(expr: &mut Expr) {
+    let Expr::UnaryOp { op: UnaryOperator::Minus, expr: value } = expr else { return };
+    if matches!(value.as_ref(), Expr::Interval(_)) || qualifier(value).is_none() {
+        return;
+    }
+    let value = std::mem::replace(value.as_mut(), syntax::text(""));
+    *expr = syntax::binary(value, BinaryOperator::Multiply, syntax::number(-1));
+}
 
 /// The qualifier of `expr`; none where it is no interval, or its text does not say.
 pub(super) fn qualifier(expr: &Expr) -> Option<String> {
