@@ -8,6 +8,7 @@ use datafusion::logical_expr::LogicalPlan;
 use millstream_engine::dataflow::{Distribution, NodeId, NodeKind};
 use millstream_engine::definition::TIMESTAMP_TYPE;
 use millstream_engine::operators::epoch_order::EpochOrderSpec;
+use millstream_engine::operators::hash_join::HashJoinSpec;
 use millstream_engine::operators::sorted_stream::SortedStreamSpec;
 use millstream_engine::operators::time_sort::TimeSortSpec;
 
@@ -58,6 +59,10 @@ impl Translator<'_> {
             let NodeKind::Operator(spec) = &at.kind else { return false };
             let plain: &dyn Any = spec.as_ref();
             if plain.is::<SortedStreamSpec>() || plain.is::<TimeSortSpec>() {
+                return false;
+            }
+            // A join whose rows may meet at any time has no order to keep, and would keep every row's time.
+            if plain.is::<HashJoinSpec>() {
                 return false;
             }
             match at.inputs.as_slice() {
